@@ -1,0 +1,58 @@
+# The short verbs of this project; CI runs the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTO_BIN := .venv-proto/bin
+PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
+
+.PHONY: setup demo test check ci proto proto-check lock format
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup proto-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+ci: check test
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv-proto/.done: requirements/proto.txt
+	$(PYTHON) -m venv .venv-proto
+	$(PROTO_BIN)/pip install --quiet --requirement requirements/proto.txt
+	touch $@
+
+define generate
+	PATH="$(CURDIR)/$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc --proto_path=proto \
+	  --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+endef
+
+proto: .venv-proto/.done
+	$(call generate,client)
+
+proto-check: .venv-proto/.done
+	rm -rf build/proto && mkdir -p build/proto
+	$(call generate,build/proto)
+	diff --recursive --exclude=__init__.py --exclude=__pycache__ build/proto/svdfarm/v1 client/svdfarm/v1 \
+	  || { echo "client/svdfarm/v1 is not what proto/ generates: run make proto"; exit 1; }
+
+# The newest versions that pyproject.toml allows; torch stays the version of requirements/*.in.
+lock: setup .venv-proto/.done
+	$(BIN)/python requirements/lock.py

@@ -1,0 +1,1 @@
+"""The client SDK of a render farm for Stable Video Diffusion."""
