@@ -1,0 +1,89 @@
+"""Images and videos as files of an object store; today a folder.
+
+Everything is written once, under a name that no other content ever gets, and is on disk before
+its row is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore
+
+CHUNK_BYTES = 256 * 1024
+
+
+class Blobs:
+    """A folder of immutable files."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._store = LocalStore(prefix=folder)
+
+    async def put(self, key: str, content: bytes | Path) -> None:
+        """Publishes `content` (bytes, or a file's) under `key`: whole and on disk, or not at all.
+
+        A key that is there stays as it is: its content can only be the same.
+        """
+        try:
+            await obstore.put_async(self._store, key, content, mode="create")
+        except AlreadyExistsError:
+            return
+        await asyncio.to_thread(self._sync, key)
+
+    async def read(self, key: str, offset_bytes: int = 0) -> AsyncIterator[bytes]:
+        """The content from `offset_bytes` on, in chunks of at most CHUNK_BYTES.
+
+        Raises FileNotFoundError.
+        """
+        meta = await obstore.head_async(self._store, key)
+        size = meta["size"]
+        while offset_bytes < size:
+            end = min(offset_bytes + CHUNK_BYTES, size)
+            data = await obstore.get_range_async(self._store, key, start=offset_bytes, end=end)
+            yield bytes(data)
+            offset_bytes = end
+
+    async def read_whole(self, key: str) -> bytes:
+        """The content. Raises FileNotFoundError."""
+        answer = await obstore.get_async(self._store, key)
+        return bytes(await answer.bytes_async())
+
+    async def delete(self, keys: list[str]) -> None:
+        """Deletes what is there of `keys`."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+
+    async def keys(self, prefix: str) -> list[str]:
+        """Every key under `prefix`."""
+        found = []
+        async for page in obstore.list(self._store, prefix):
+            found += [meta["path"] for meta in page]
+        return found
+
+    def _sync(self, key: str) -> None:
+        # obstore renames a finished file into place but leaves it to the system when it reaches
+        # the disk; the folders above it may be as new as the file.
+        path = self._folder / key
+        _fsync(path)
+        for folder in path.parents:
+            _fsync(folder)
+            if folder == self._folder:
+                break
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

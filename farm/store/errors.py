@@ -1,0 +1,45 @@
+"""What the store refuses.
+
+StoreError
+├── StoreLocked        another gateway has this folder
+├── StoreTooNew        the database was made by a newer version
+├── NotFound           no such job, shot or image
+├── RequestConflict    the same request_id with other content
+├── JobNotEnded        a job that has not ended cannot be deleted
+└── BlobConflict       a blob of this name with other content is there
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store refused; the message says what and why."""
+
+
+class StoreLocked(StoreError):
+    """Another gateway has this folder."""
+
+
+class StoreTooNew(StoreError):
+    """The database was made by a newer version of the farm."""
+
+
+class NotFound(StoreError):
+    """There is no such resource."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"there is no {kind} {name}")
+        self.kind = kind
+        self.name = name
+
+
+class RequestConflict(StoreError):
+    """This request_id was used for a job of other content."""
+
+
+class JobNotEnded(StoreError):
+    """The job has not ended."""
+
+
+class BlobConflict(StoreError):
+    """A blob of this name with other content is there."""

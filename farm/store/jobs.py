@@ -1,0 +1,186 @@
+"""Jobs and their shots: create, read, cancel, delete."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from farm.jobs.states import (
+    FINAL_JOB_STATES,
+    JobState,
+    ShotEvent,
+    ShotState,
+    Wish,
+    follow,
+)
+from farm.store import schema
+from farm.store.errors import JobNotEnded, NotFound, RequestConflict
+from farm.store.moves import count, record_change
+from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
+from farm.store.rows import job_from_row, shot_from_row
+
+# Without vowels and look-alikes: short names that people can read out and that spell nothing.
+_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
+_ID_LENGTH = 10
+
+
+def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
+    """Stores a job and all its shots, or returns the one that this request_id made before.
+
+    Raises RequestConflict where that one had other content, NotFound for a missing image.
+    """
+    if new.request_id is not None:
+        known = conn.execute(
+            select(schema.job).where(schema.job.c.request_id == new.request_id)
+        ).one_or_none()
+        if known is not None:
+            if known.request_sha256 != new.request_sha256:
+                raise RequestConflict(
+                    f"request_id {new.request_id} was used for jobs/{known.id}, whose content "
+                    "is different; send a new request_id for a new job"
+                )
+            return job_from_row(known)
+    _require_images(conn, {shot.image_sha256 for shot in new.shots})
+    row = conn.execute(
+        insert(schema.job)
+        .values(
+            id="".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH)),
+            display_name=new.display_name,
+            priority=new.priority,
+            wish=Wish.RUN,
+            state=JobState.QUEUED,
+            request_id=new.request_id,
+            request_sha256=new.request_sha256,
+            create_time_s=now_s,
+            shot_count=len(new.shots),
+            queued_count=len(new.shots),
+            rendering_count=0,
+            succeeded_count=0,
+            failed_count=0,
+            cancelled_count=0,
+        )
+        .returning(*schema.job.c)
+    ).one()
+    conn.execute(
+        insert(schema.shot),
+        [
+            {
+                "job_id": row.id,
+                "number": number,
+                "job_number": row.number,
+                "priority": new.priority,
+                "state": ShotState.QUEUED,
+                "display_name": shot.display_name,
+                "output_name": shot.output_name,
+                "image_sha256": shot.image_sha256,
+                "model": shot.params.model,
+                "params": params_to_json(shot.params),
+                "attempt_count": 0,
+                "charged_attempt_count": 0,
+            }
+            for number, shot in enumerate(new.shots, start=1)
+        ],
+    )
+    record_change(conn, row.id, None)
+    return job_from_row(row)
+
+
+def _require_images(conn: Connection, wanted: set[str]) -> None:
+    missing = set(wanted)
+    names = sorted(wanted)
+    for start in range(0, len(names), 500):  # below every database's limit of parameters
+        part = names[start : start + 500]
+        found = conn.execute(select(schema.image.c.sha256).where(schema.image.c.sha256.in_(part)))
+        missing -= set(found.scalars())
+    if missing:
+        raise NotFound("image", f"images/{min(missing)}")
+
+
+def get_job(conn: Connection, job_id: str) -> Job:
+    """One job. Raises NotFound."""
+    row = conn.execute(select(schema.job).where(schema.job.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound("job", f"jobs/{job_id}")
+    return job_from_row(row)
+
+
+def list_jobs(conn: Connection, limit: int, before: int | None = None) -> list[Job]:
+    """Jobs, newest first, older than the one numbered `before`."""
+    query = select(schema.job).order_by(schema.job.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(schema.job.c.number < before)
+    return [job_from_row(row) for row in conn.execute(query)]
+
+
+def get_shot(conn: Connection, key: ShotKey) -> Shot:
+    """One shot. Raises NotFound."""
+    shot = schema.shot
+    row = conn.execute(
+        select(shot).where(shot.c.job_id == key.job_id, shot.c.number == key.number)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("shot", str(key))
+    return shot_from_row(row)
+
+
+def list_shots(conn: Connection, job_id: str, limit: int, after: int = 0) -> list[Shot]:
+    """A job's shots in order, those numbered above `after`. Raises NotFound for the job."""
+    get_job(conn, job_id)
+    shot = schema.shot
+    query = (
+        select(shot)
+        .where(shot.c.job_id == job_id, shot.c.number > after)
+        .order_by(shot.c.number)
+        .limit(limit)
+    )
+    return [shot_from_row(row) for row in conn.execute(query)]
+
+
+def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[HeldLease]]:
+    """Ends a job's queued shots; returns it with the leases whose workers must be told.
+
+    A job that has ended stays as it is.
+    """
+    job = get_job(conn, job_id)
+    if job.state in FINAL_JOB_STATES:
+        return job, []
+    conn.execute(update(schema.job).where(schema.job.c.id == job_id).values(wish=Wish.CANCEL))
+    shot = schema.shot
+    queued = conn.execute(
+        update(shot)
+        .where(shot.c.job_id == job_id, shot.c.state == ShotState.QUEUED)
+        .values(state=follow(ShotState.QUEUED, ShotEvent.CANCEL))
+        .returning(shot.c.number)
+    ).scalars()
+    numbers = list(queued)
+    for number in sorted(numbers):
+        record_change(conn, job_id, number)
+    count(conn, job_id, ShotState.QUEUED, ShotState.CANCELLED, len(numbers), now_s)
+    rendering = conn.execute(
+        select(shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker).where(
+            shot.c.job_id == job_id, shot.c.state == ShotState.RENDERING
+        )
+    )
+    held = [
+        HeldLease(Lease(ShotKey(job_id, row.number), row.attempt_count, row.token), row.worker)
+        for row in rendering
+    ]
+    return get_job(conn, job_id), held
+
+
+def delete_job(conn: Connection, job_id: str) -> list[str]:
+    """Deletes an ended job with its shots; returns the blob keys of its videos.
+
+    Raises NotFound, and JobNotEnded for a job that has not ended.
+    """
+    job = get_job(conn, job_id)
+    if job.state not in FINAL_JOB_STATES:
+        raise JobNotEnded(f"{job.name} is {job.state}; cancel it before you delete it")
+    shot = schema.shot
+    keys = conn.execute(
+        select(shot.c.video_key).where(shot.c.job_id == job_id, shot.c.video_key.is_not(None))
+    ).scalars()
+    video_keys = [key for key in keys if key is not None]
+    conn.execute(delete(schema.job).where(schema.job.c.id == job_id))
+    return video_keys

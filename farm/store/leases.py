@@ -1,0 +1,291 @@
+"""The queue and the leases: claim, renew, settle, take back.
+
+An attempt is (shot, attempt, token). Every report about it is one update guarded by all three
+and by the state; a report that meets no row comes from a worker that lost its lease before.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from farm.jobs.retry import Reason, judge
+from farm.jobs.schedule import Candidate
+from farm.jobs.states import ShotEvent, ShotState, Wish
+from farm.store import schema
+from farm.store.moves import move
+from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
+from farm.store.rows import shot_from_row
+
+
+@dataclass(frozen=True)
+class QueuedShot:
+    """A shot that may be claimed, with what the scheduler wants to know of it."""
+
+    key: ShotKey
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claimed shot and its lease."""
+
+    lease: Lease
+    shot: Shot
+
+
+def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedShot]:
+    """The next shots for workers of these models, in order of service: priority, then age."""
+    shot, job = schema.shot, schema.job
+    rows = conn.execute(
+        select(shot.c.job_id, shot.c.number, shot.c.model, shot.c.attempt_count)
+        .join(job, job.c.id == shot.c.job_id)
+        .where(shot.c.state == ShotState.QUEUED, shot.c.model.in_(models))
+        .where(job.c.wish == Wish.RUN)
+        .order_by(shot.c.priority.desc(), shot.c.job_number, shot.c.number)
+        .limit(limit)
+    ).all()
+    return [
+        QueuedShot(
+            ShotKey(row.job_id, row.number),
+            Candidate(
+                shot=str(ShotKey(row.job_id, row.number)),
+                model=row.model,
+                failed_on=_failed_on(conn, row.job_id, row.number)
+                if row.attempt_count
+                else frozenset(),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str]:
+    attempt = schema.attempt
+    workers = conn.execute(
+        select(attempt.c.worker).where(
+            attempt.c.job_id == job_id,
+            attempt.c.shot_number == shot_number,
+            attempt.c.outcome.is_not(None),
+            attempt.c.outcome != Reason.WORKER_DRAINED,
+        )
+    ).scalars()
+    return frozenset(workers)
+
+
+def claim(
+    conn: Connection, key: ShotKey, worker: str, *, expiry_s: float, now_s: float
+) -> Claim | None:
+    """Gives a queued shot to a worker: a new attempt with a new token, counted here and now.
+
+    None where the shot is no longer queued, or its job no longer wants it.
+    """
+    shot, job = schema.shot, schema.job
+    token = secrets.token_urlsafe(24)
+    runnable = shot.c.job_id.in_(select(job.c.id).where(job.c.wish == Wish.RUN))
+    claimed = move(
+        conn,
+        key,
+        ShotState.QUEUED,
+        ShotEvent.CLAIM,
+        runnable,
+        now_s=now_s,
+        attempt_count=shot.c.attempt_count + 1,
+        charged_attempt_count=shot.c.charged_attempt_count + 1,
+        token=token,
+        worker=worker,
+        lease_expiry_s=expiry_s,
+    )
+    if not claimed:
+        return None
+    row = conn.execute(
+        select(shot).where(shot.c.job_id == key.job_id, shot.c.number == key.number)
+    ).one()
+    conn.execute(
+        schema.attempt.insert().values(
+            job_id=key.job_id,
+            shot_number=key.number,
+            number=row.attempt_count,
+            worker=worker,
+            claim_time_s=now_s,
+        )
+    )
+    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row))
+
+
+def renew(conn: Connection, worker: str, expiry_s: float) -> int:
+    """Extends every lease of a worker; returns how many it holds."""
+    shot = schema.shot
+    renewed = conn.execute(
+        update(shot)
+        .where(shot.c.worker == worker, shot.c.state == ShotState.RENDERING)
+        .values(lease_expiry_s=expiry_s)
+    )
+    return renewed.rowcount
+
+
+def renew_all(conn: Connection, expiry_s: float) -> int:
+    """Extends every lease there is: a gateway that starts waits one lease for its workers."""
+    shot = schema.shot
+    renewed = conn.execute(
+        update(shot).where(shot.c.state == ShotState.RENDERING).values(lease_expiry_s=expiry_s)
+    )
+    return renewed.rowcount
+
+
+def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: float) -> bool:
+    """Renews one lease that a worker brings into a new session; False if it was lost."""
+    shot = schema.shot
+    renewed = conn.execute(
+        update(shot)
+        .where(shot.c.state == ShotState.RENDERING, *_holds(lease), shot.c.worker == worker)
+        .values(lease_expiry_s=expiry_s)
+    )
+    return bool(renewed.rowcount)
+
+
+def succeed(
+    conn: Connection, lease: Lease, video: Video, render_duration_s: float, now_s: float
+) -> bool:
+    """Records the published video and ends the shot. False: refused, the lease was lost.
+
+    The same report again, as after a lost reply, is accepted again and changes nothing.
+    """
+    moved = move(
+        conn,
+        lease.shot,
+        ShotState.RENDERING,
+        ShotEvent.SUCCEED,
+        *_holds(lease),
+        now_s=now_s,
+        lease_expiry_s=None,
+        render_duration_s=render_duration_s,
+        video_key=video.key,
+        video_sha256=video.sha256,
+        video_size_bytes=video.size_bytes,
+        video_frame_count=video.frame_count,
+    )
+    if moved:
+        _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s)
+        return True
+    shot = schema.shot
+    same = conn.execute(
+        select(shot.c.number).where(
+            shot.c.state == ShotState.SUCCEEDED,
+            shot.c.video_sha256 == video.sha256,
+            *_holds(lease),
+        )
+    ).one_or_none()
+    return same is not None
+
+
+def fail(conn: Connection, lease: Lease, reason: Reason, message: str, now_s: float) -> bool:
+    """Ends an attempt without a video: the retry rule says whether the shot goes on.
+
+    A shot of a job whose cancellation was asked for ends CANCELLED instead of being queued
+    again. False: refused, the lease was lost.
+    """
+    shot, job = schema.shot, schema.job
+    row = conn.execute(
+        select(shot.c.charged_attempt_count, job.c.wish)
+        .join(job, job.c.id == shot.c.job_id)
+        .where(shot.c.state == ShotState.RENDERING, *_holds(lease))
+    ).one_or_none()
+    if row is None:
+        return False
+    verdict = judge(reason, row.charged_attempt_count)
+    event = verdict.event
+    values: dict[str, Any] = {"lease_expiry_s": None}
+    if not verdict.charged:
+        values["charged_attempt_count"] = shot.c.charged_attempt_count - 1
+    if event is ShotEvent.RETRY and row.wish == Wish.CANCEL:
+        event = ShotEvent.CANCEL
+    if event is ShotEvent.FAIL:
+        values |= {"error_reason": verdict.reason, "error_message": message}
+    moved = move(
+        conn, lease.shot, ShotState.RENDERING, event, *_holds(lease), now_s=now_s, **values
+    )
+    if moved:
+        _end_attempt(conn, lease, reason, now_s)
+    return moved
+
+
+def release(conn: Connection, lease: Lease, now_s: float) -> bool:
+    """Ends a cancelled shot whose device has let go. False: refused, the lease was lost."""
+    moved = move(
+        conn,
+        lease.shot,
+        ShotState.RENDERING,
+        ShotEvent.CANCEL,
+        *_holds(lease),
+        now_s=now_s,
+        lease_expiry_s=None,
+    )
+    if moved:
+        _end_attempt(conn, lease, ShotState.CANCELLED, now_s)
+    return moved
+
+
+def held_by(conn: Connection, worker: str) -> list[Lease]:
+    """The leases that a worker holds."""
+    return [h.lease for h in _held(conn, schema.shot.c.worker == worker)]
+
+
+def expired(conn: Connection, steady_s: float) -> list[HeldLease]:
+    """The leases that nobody renewed in time."""
+    return _held(conn, schema.shot.c.lease_expiry_s <= steady_s)
+
+
+def _held(conn: Connection, condition: ColumnElement[bool]) -> list[HeldLease]:
+    shot = schema.shot
+    rows = conn.execute(
+        select(shot.c.job_id, shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker)
+        .where(shot.c.state == ShotState.RENDERING, condition)
+        .order_by(shot.c.job_number, shot.c.number)
+    )
+    return [
+        HeldLease(Lease(ShotKey(r.job_id, r.number), r.attempt_count, r.token), r.worker)
+        for r in rows
+    ]
+
+
+def _holds(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+    shot = schema.shot
+    return (
+        shot.c.job_id == lease.shot.job_id,
+        shot.c.number == lease.shot.number,
+        shot.c.attempt_count == lease.attempt,
+        shot.c.token == lease.token,
+    )
+
+
+def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
+    attempt = schema.attempt
+    conn.execute(
+        update(attempt)
+        .where(
+            attempt.c.job_id == lease.shot.job_id,
+            attempt.c.shot_number == lease.shot.number,
+            attempt.c.number == lease.attempt,
+        )
+        .values(end_time_s=now_s, outcome=outcome)
+    )
+
+
+def take_back_expired(conn: Connection, steady_s: float, now_s: float) -> list[HeldLease]:
+    """Ends every attempt whose lease ran out; returns those that were taken back."""
+    return [
+        held
+        for held in expired(conn, steady_s)
+        if fail(
+            conn,
+            held.lease,
+            Reason.WORKER_LOST,
+            f"{held.worker} did not renew its lease",
+            now_s,
+        )
+    ]

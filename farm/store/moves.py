@@ -1,0 +1,79 @@
+"""The one place where shots change state: guarded update, job counters, change log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, insert, update
+
+from farm.jobs.states import FINAL_JOB_STATES, ShotEvent, ShotState, Wish, follow, job_state
+from farm.store import schema
+from farm.store.records import ShotKey
+from farm.store.rows import counts_from_row
+
+_COUNTERS = {
+    ShotState.QUEUED: schema.job.c.queued_count,
+    ShotState.RENDERING: schema.job.c.rendering_count,
+    ShotState.SUCCEEDED: schema.job.c.succeeded_count,
+    ShotState.FAILED: schema.job.c.failed_count,
+    ShotState.CANCELLED: schema.job.c.cancelled_count,
+}
+
+
+def move(
+    conn: Connection,
+    key: ShotKey,
+    before: ShotState,
+    event: ShotEvent,
+    *guards: ColumnElement[bool],
+    now_s: float,
+    **values: Any,
+) -> bool:
+    """Takes one shot from `before` to where `event` leads, if it is still there.
+
+    `guards` narrow the update further (attempt and token); `values` are set with it. Returns
+    False, and changes nothing, when no row met every guard: somebody else was first.
+    """
+    after = follow(before, event)
+    shot = schema.shot
+    moved = conn.execute(
+        update(shot)
+        .where(shot.c.job_id == key.job_id, shot.c.number == key.number)
+        .where(shot.c.state == before, *guards)
+        .values(state=after, **values)
+    )
+    if not moved.rowcount:
+        return False
+    count(conn, key.job_id, before, after, 1, now_s)
+    record_change(conn, key.job_id, key.number)
+    return True
+
+
+def count(
+    conn: Connection, job_id: str, before: ShotState, after: ShotState, n: int, now_s: float
+) -> None:
+    """Books `n` shots from `before` to `after` in the job's counters and derives its state."""
+    job = schema.job
+    row = conn.execute(
+        update(job)
+        .where(job.c.id == job_id)
+        .values({_COUNTERS[before]: _COUNTERS[before] - n, _COUNTERS[after]: _COUNTERS[after] + n})
+        .returning(*job.c)
+    ).one()
+    start_time_s = row.start_time_s
+    if after is ShotState.RENDERING and start_time_s is None:
+        start_time_s = now_s
+    state = job_state(counts_from_row(row), started=start_time_s is not None, wish=Wish(row.wish))
+    if state != row.state or start_time_s != row.start_time_s:
+        end_time_s = now_s if state in FINAL_JOB_STATES else None
+        conn.execute(
+            update(job)
+            .where(job.c.id == job_id)
+            .values(state=state, start_time_s=start_time_s, end_time_s=end_time_s)
+        )
+    record_change(conn, job_id, None)
+
+
+def record_change(conn: Connection, job_id: str, shot_number: int | None) -> None:
+    """Appends to the change log: the job (shot_number None) or one of its shots changed."""
+    conn.execute(insert(schema.change).values(job_id=job_id, shot_number=shot_number))

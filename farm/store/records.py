@@ -1,0 +1,151 @@
+"""Rows as values: what the store takes and gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from farm.jobs.params import Codec, Fit, RenderParams
+from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
+
+
+@dataclass(frozen=True, order=True)
+class ShotKey:
+    """One shot of one job; shots are numbered from 1."""
+
+    job_id: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"jobs/{self.job_id}/shots/{self.number}"
+
+
+@dataclass(frozen=True)
+class NewShot:
+    """A shot to be created; `params` are resolved."""
+
+    display_name: str
+    output_name: str
+    image_sha256: str
+    params: RenderParams
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be created; `request_sha256` is the digest of the request's content."""
+
+    display_name: str
+    priority: int
+    shots: tuple[NewShot, ...]
+    request_id: str | None
+    request_sha256: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is stored."""
+
+    number: int
+    id: str
+    display_name: str
+    priority: int
+    wish: Wish
+    state: JobState
+    shot_count: int
+    counts: ShotCounts
+    create_time_s: float
+    start_time_s: float | None
+    end_time_s: float | None
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"jobs/{self.id}"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A published video."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a shot failed."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A shot as it is stored."""
+
+    key: ShotKey
+    state: ShotState
+    display_name: str
+    output_name: str
+    image_sha256: str
+    params: RenderParams
+    attempt_count: int
+    worker: str | None
+    render_duration_s: float | None
+    video: Video | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right of one worker to render one attempt of one shot."""
+
+    shot: ShotKey
+    attempt: int
+    token: str
+
+    @property
+    def video_key(self) -> str:
+        """Where this attempt publishes: no other attempt ever writes there."""
+        return f"videos/{self.shot.job_id}/{self.shot.number}-{self.attempt}.mp4"
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """A lease and its holder."""
+
+    lease: Lease
+    worker: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An uploaded image, addressed by its content."""
+
+    sha256: str
+    size_bytes: int
+    width_px: int
+    height_px: int
+
+    @property
+    def blob_key(self) -> str:
+        """Where its bytes are."""
+        return f"images/{self.sha256}"
+
+
+def params_to_json(params: RenderParams) -> dict[str, Any]:
+    """Every set field; the enums as their words."""
+    return {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
+
+
+def params_from_json(stored: dict[str, Any]) -> RenderParams:
+    """The inverse of `params_to_json`. A field of a newer version is an error, never dropped."""
+    values = dict(stored)
+    if "fit" in values:
+        values["fit"] = Fit(values["fit"])
+    if "codec" in values:
+        values["codec"] = Codec(values["codec"])
+    return RenderParams(**values)

@@ -1,0 +1,131 @@
+"""The tables. Times ending in `_time_s` are Unix seconds; `lease_expiry_s` is on the store's
+steady clock (see `Clock`), which only the leases use.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+image = Table(
+    "image",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size_bytes", Integer, nullable=False),
+    Column("width_px", Integer, nullable=False),
+    Column("height_px", Integer, nullable=False),
+    Column("create_time_s", Float, nullable=False),
+)
+
+# Every model that a worker of this farm ever served, so that a job for it may wait for one.
+model = Table(
+    "model",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("width_px", Integer, nullable=False),
+    Column("height_px", Integer, nullable=False),
+    Column("frame_count", Integer, nullable=False),
+    Column("step_count", Integer, nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of creation
+    Column("id", String(32), nullable=False, unique=True),
+    Column("display_name", String(128), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("wish", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("request_id", String(36), nullable=True, unique=True),
+    Column("request_sha256", String(64), nullable=False),
+    Column("create_time_s", Float, nullable=False),
+    Column("start_time_s", Float, nullable=True),
+    Column("end_time_s", Float, nullable=True),
+    Column("shot_count", Integer, nullable=False),
+    Column("queued_count", Integer, nullable=False),
+    Column("rendering_count", Integer, nullable=False),
+    Column("succeeded_count", Integer, nullable=False),
+    Column("failed_count", Integer, nullable=False),
+    Column("cancelled_count", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+shot = Table(
+    "shot",
+    metadata,
+    Column("job_id", String(32), ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, in the order of the request
+    Column("job_number", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("display_name", String(128), nullable=False),
+    Column("output_name", String(128), nullable=False),
+    Column("image_sha256", String(64), ForeignKey(image.c.sha256), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("attempt_count", Integer, nullable=False),
+    Column("charged_attempt_count", Integer, nullable=False),
+    Column("token", String(64), nullable=True),
+    Column("worker", String(128), nullable=True),
+    Column("lease_expiry_s", Float, nullable=True),
+    Column("render_duration_s", Float, nullable=True),
+    Column("error_reason", String(64), nullable=True),
+    Column("error_message", Text, nullable=True),
+    Column("video_key", String(256), nullable=True),
+    Column("video_sha256", String(64), nullable=True),
+    Column("video_size_bytes", Integer, nullable=True),
+    Column("video_frame_count", Integer, nullable=True),
+    PrimaryKeyConstraint("job_id", "number"),
+)
+# The queue in order of service, and the leases.
+Index("ix_shot_queue", shot.c.state, shot.c.priority.desc(), shot.c.job_number, shot.c.number)
+Index("ix_shot_worker", shot.c.worker, shot.c.state)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("job_id", String(32), nullable=False),
+    Column("shot_number", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("worker", String(128), nullable=False),
+    Column("claim_time_s", Float, nullable=False),
+    Column("end_time_s", Float, nullable=True),
+    Column("outcome", String(64), nullable=True),  # SUCCEEDED, CANCELLED or a retry reason
+    PrimaryKeyConstraint("job_id", "shot_number", "number"),
+    ForeignKeyConstraint(
+        ["job_id", "shot_number"], ["shot.job_id", "shot.number"], ondelete="CASCADE"
+    ),
+)
+
+# One row per change of a job (shot_number null) or of a shot; feeds WatchJob.
+change = Table(
+    "change",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", String(32), ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
+    Column("shot_number", Integer, nullable=True),
+    sqlite_autoincrement=True,
+)
+Index("ix_change_job_seq", change.c.job_id, change.c.seq)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from farm.jobs.retry import RULES, Reason
+from farm.jobs.states import JobState, ShotState
+from farm.store import jobs, leases
+from farm.store.database import Database
+from farm.store.leases import Claim
+from farm.store.records import Lease, ShotKey, Video
+from tests.unit.store.conftest import create
+
+VIDEO = Video("videos/x.mp4", "b" * 64, size_bytes=100, frame_count=14)
+
+
+def claim(database: Database, key: ShotKey, worker: str = "w1") -> Claim:
+    claimed = database.submit(leases.claim, key, worker, expiry_s=30.0, now_s=1.0).result()
+    assert claimed is not None
+    return claimed
+
+
+def shot_state(database: Database, key: ShotKey) -> ShotState:
+    return database.submit(jobs.get_shot, key).result().state
+
+
+def test_claim_counts_the_attempt_and_starts_the_job(database: Database) -> None:
+    job = create(database)
+    claimed = claim(database, ShotKey(job.id, 1))
+    assert claimed.lease.attempt == 1
+    assert claimed.shot.worker == "w1"
+    after = database.submit(jobs.get_job, job.id).result()
+    assert (after.state, after.start_time_s) == (JobState.RUNNING, 1.0)
+
+
+def test_a_shot_is_claimed_once(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    claim(database, key)
+    assert database.submit(leases.claim, key, "w2", expiry_s=1.0, now_s=1.0).result() is None
+
+
+def test_success_ends_shot_and_job(database: Database) -> None:
+    job = create(database)
+    lease = claim(database, ShotKey(job.id, 1)).lease
+    assert database.submit(leases.succeed, lease, VIDEO, 2.0, 9.0).result()
+    after = database.submit(jobs.get_job, job.id).result()
+    assert (after.state, after.end_time_s) == (JobState.SUCCEEDED, 9.0)
+    assert database.submit(jobs.get_shot, lease.shot).result().video == VIDEO
+
+
+STALE: list[Callable[[Lease], Lease]] = [
+    lambda lease: Lease(lease.shot, lease.attempt, "another token"),
+    lambda lease: Lease(lease.shot, lease.attempt + 1, lease.token),
+    lambda lease: Lease(ShotKey(lease.shot.job_id, 2), lease.attempt, lease.token),
+]
+
+
+@pytest.mark.parametrize("forge", STALE)
+def test_a_report_with_another_lease_is_refused(
+    database: Database, forge: Callable[[Lease], Lease]
+) -> None:
+    job = create(database, 2)
+    lease = claim(database, ShotKey(job.id, 1)).lease
+    forged = forge(lease)
+    assert not database.submit(leases.succeed, forged, VIDEO, 2.0, 9.0).result()
+    assert not database.submit(leases.fail, forged, Reason.INTERNAL, "no", 9.0).result()
+    assert not database.submit(leases.release, forged, 9.0).result()
+    assert not database.submit(leases.adopt, forged, "w1", 9.0).result()
+    assert shot_state(database, lease.shot) is ShotState.RENDERING
+
+
+def test_lost_worker_requeues_its_shot_and_may_not_report(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    lost = claim(database, key).lease
+    assert database.submit(leases.take_back_expired, 29.9, 29.9).result() == []
+    taken = database.submit(leases.take_back_expired, 30.0, 30.0).result()
+    assert [held.lease for held in taken] == [lost]
+    assert shot_state(database, key) is ShotState.QUEUED
+    assert not database.submit(leases.succeed, lost, VIDEO, 2.0, 31.0).result()
+    again = claim(database, key, "w2").lease
+    assert again.attempt == 2
+    assert not database.submit(leases.succeed, lost, VIDEO, 2.0, 32.0).result()
+    assert database.submit(leases.succeed, again, VIDEO, 2.0, 33.0).result()
+
+
+def test_renewed_lease_does_not_expire(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    claim(database, key)
+    assert database.submit(leases.renew, "w1", 60.0).result() == 1
+    assert database.submit(leases.take_back_expired, 59.0, 59.0).result() == []
+
+
+def test_the_same_report_again_is_accepted_and_changes_nothing(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    lease = claim(database, key).lease
+    assert database.submit(leases.succeed, lease, VIDEO, 2.0, 9.0).result()
+    assert database.submit(leases.succeed, lease, VIDEO, 2.0, 10.0).result()
+    other = Video(VIDEO.key, "c" * 64, 1, 1)
+    assert not database.submit(leases.succeed, lease, other, 2.0, 10.0).result()
+    assert database.submit(jobs.get_shot, key).result().video == VIDEO
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if RULES[r].charged])
+def test_retry_rule_bounds_the_attempts(database: Database, reason: Reason) -> None:
+    key = ShotKey(create(database).id, 1)
+    for attempt in range(1, RULES[reason].attempt_limit + 1):
+        assert shot_state(database, key) is ShotState.QUEUED
+        lease = claim(database, key, f"w{attempt}").lease
+        assert database.submit(leases.fail, lease, reason, "told", 5.0).result()
+    shot = database.submit(jobs.get_shot, key).result()
+    assert shot.state is ShotState.FAILED
+    assert shot.failure is not None
+    assert shot.failure.reason == RULES[reason].ending
+    assert database.submit(jobs.get_job, key.job_id).result().state is JobState.FAILED
+
+
+def test_an_interruption_spends_no_attempt(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    for _ in range(10):
+        lease = claim(database, key).lease
+        assert database.submit(leases.fail, lease, Reason.WORKER_DRAINED, "", 5.0).result()
+    assert shot_state(database, key) is ShotState.QUEUED
+
+
+def test_cancel_ends_queued_shots_and_names_the_leases(database: Database) -> None:
+    job = create(database, 3)
+    lease = claim(database, ShotKey(job.id, 2)).lease
+    cancelled, held = database.submit(jobs.cancel_job, job.id, 2.0).result()
+    assert cancelled.state is JobState.CANCELLING
+    assert [h.lease for h in held] == [lease]
+    assert shot_state(database, ShotKey(job.id, 1)) is ShotState.CANCELLED
+    assert database.submit(leases.release, lease, 3.0).result()
+    assert database.submit(jobs.get_job, job.id).result().state is JobState.CANCELLED
+
+
+def test_a_lost_shot_of_a_cancelled_job_is_not_queued_again(database: Database) -> None:
+    job = create(database)
+    lease = claim(database, ShotKey(job.id, 1)).lease
+    database.submit(jobs.cancel_job, job.id, 2.0).result()
+    assert database.submit(leases.fail, lease, Reason.WORKER_LOST, "", 3.0).result()
+    assert shot_state(database, lease.shot) is ShotState.CANCELLED
+
+
+def test_a_shot_that_succeeded_before_its_cancel_keeps_its_video(database: Database) -> None:
+    job = create(database)
+    lease = claim(database, ShotKey(job.id, 1)).lease
+    database.submit(jobs.cancel_job, job.id, 2.0).result()
+    assert database.submit(leases.succeed, lease, VIDEO, 1.0, 3.0).result()
+    assert database.submit(jobs.get_job, job.id).result().state is JobState.SUCCEEDED
+
+
+def test_queue_is_in_order_of_priority_then_age(database: Database) -> None:
+    first, urgent, last = create(database, 2), create(database, priority=50), create(database)
+    found = database.submit(leases.queue, ["tiny"], 10).result()
+    assert [q.key for q in found] == [
+        ShotKey(urgent.id, 1),
+        ShotKey(first.id, 1),
+        ShotKey(first.id, 2),
+        ShotKey(last.id, 1),
+    ]
+    assert database.submit(leases.queue, ["svd-xt"], 10).result() == []
+
+
+def test_queue_names_the_workers_that_failed_a_shot(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    lease = claim(database, key, "bad").lease
+    database.submit(leases.fail, lease, Reason.GPU_ERROR, "", 1.0).result()
+    lease = claim(database, key, "drained").lease
+    database.submit(leases.fail, lease, Reason.WORKER_DRAINED, "", 1.0).result()
+    (queued,) = database.submit(leases.queue, ["tiny"], 10).result()
+    assert queued.candidate.failed_on == {"bad"}

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, select
+
+from farm.jobs.states import JobState
+from farm.store import changes, jobs, leases, schema
+from farm.store.blobs import CHUNK_BYTES, Blobs
+from farm.store.database import Database
+from farm.store.errors import JobNotEnded, NotFound, RequestConflict, StoreLocked, StoreTooNew
+from farm.store.records import NewJob, ShotKey
+from farm.store.store import Store
+from tests.unit.store.conftest import create, new_job
+
+
+def test_migrations_make_the_tables_of_the_schema(tmp_path: Path, database: Database) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'farm.db'}")
+    with engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+def test_commits_are_durable_and_immediate(database: Database) -> None:
+    def pragmas(conn: Connection) -> tuple[object, ...]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return tuple(conn.exec_driver_sql(f"PRAGMA {n}").scalar() for n in names)
+
+    assert database.submit(pragmas).result() == ("wal", 2, 1)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    Database.open(tmp_path / "farm.db").close()
+    with sqlite3.connect(tmp_path / "farm.db") as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+    with pytest.raises(StoreTooNew, match="9999"):
+        Database.open(tmp_path / "farm.db")
+
+
+def test_a_second_gateway_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreLocked, match="another gateway"):
+        Store.open(tmp_path)
+    store.close()
+    Store.open(tmp_path).close()
+
+
+def test_one_failing_change_does_not_undo_its_neighbours(database: Database) -> None:
+    def broken(conn: Connection) -> None:
+        jobs.create_job(conn, new_job(), 0.0)
+        raise ValueError("on purpose")
+
+    async def run() -> list[object]:
+        return await asyncio.gather(
+            database.write(jobs.create_job, new_job(), 0.0),
+            database.write(broken),
+            database.write(jobs.create_job, new_job(), 0.0),
+            return_exceptions=True,
+        )
+
+    _, failed, _ = asyncio.run(run())
+    assert isinstance(failed, ValueError)
+    assert len(database.submit(jobs.list_jobs, 10).result()) == 2
+
+
+def test_same_request_id_gives_the_same_job(database: Database) -> None:
+    new = new_job(request_id="r1")
+    first = database.submit(jobs.create_job, new, 0.0).result()
+    assert database.submit(jobs.create_job, new, 5.0).result() == first
+    other = NewJob("other", 0, new.shots, "r1", request_sha256="1" * 64)
+    with pytest.raises(RequestConflict, match=first.id):
+        database.submit(jobs.create_job, other, 5.0).result()
+
+
+def test_a_job_with_an_unknown_image_leaves_nothing_behind(database: Database) -> None:
+    new = new_job(3)
+    bad = NewJob(
+        "x",
+        0,
+        (*new.shots, dataclasses.replace(new.shots[0], image_sha256="f" * 64)),
+        None,
+        "0" * 64,
+    )
+    with pytest.raises(NotFound, match="images/ffff"):
+        database.submit(jobs.create_job, bad, 0.0).result()
+    assert database.submit(jobs.list_jobs, 10).result() == []
+
+
+def test_jobs_are_listed_newest_first_in_pages(database: Database) -> None:
+    made = [create(database) for _ in range(5)]
+    page = database.submit(jobs.list_jobs, 2).result()
+    assert [j.id for j in page] == [made[4].id, made[3].id]
+    page = database.submit(jobs.list_jobs, 2, page[-1].number).result()
+    assert [j.id for j in page] == [made[2].id, made[1].id]
+
+
+def test_changes_tell_what_moved_since(database: Database) -> None:
+    job = create(database, 3)
+    start = database.submit(changes.snapshot, job.id).result()
+    assert [s.key.number for s in start.shots] == [1, 2, 3]
+    assert database.submit(changes.changes_since, job.id, start.seq).result().shots == []
+    database.submit(leases.claim, ShotKey(job.id, 2), "w", expiry_s=1.0, now_s=0.0).result()
+    seen = database.submit(changes.changes_since, job.id, start.seq).result()
+    assert [s.key.number for s in seen.shots] == [2]
+    assert seen.job.state is JobState.RUNNING
+    assert database.submit(changes.changes_since, job.id, seen.seq).result().shots == []
+
+
+def test_only_an_ended_job_is_deleted(database: Database) -> None:
+    job = create(database, 2)
+    with pytest.raises(JobNotEnded, match="cancel it"):
+        database.submit(jobs.delete_job, job.id).result()
+    database.submit(jobs.cancel_job, job.id, 1.0).result()
+    assert database.submit(jobs.delete_job, job.id).result() == []
+    with pytest.raises(NotFound):
+        database.submit(jobs.get_job, job.id).result()
+    rows = database.submit(lambda conn: conn.execute(select(schema.shot)).all()).result()
+    assert rows == []
+
+
+async def test_blobs_are_written_once_and_read_from_any_offset(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    content = bytes(range(256)) * 3000
+    await blobs.put("videos/a/1-1.mp4", content)
+    await blobs.put("videos/a/1-1.mp4", b"something else")
+    parts = [part async for part in blobs.read("videos/a/1-1.mp4", 1000)]
+    assert b"".join(parts) == content[1000:]
+    assert max(map(len, parts)) <= CHUNK_BYTES
+    assert [part async for part in blobs.read("videos/a/1-1.mp4", len(content))] == []
+    assert await blobs.keys("videos") == ["videos/a/1-1.mp4"]
+    await blobs.delete(["videos/a/1-1.mp4", "videos/none"])
+    with pytest.raises(FileNotFoundError):
+        await blobs.read_whole("videos/a/1-1.mp4")
