@@ -1,1 +1,71 @@
-"""The client SDK of a render farm for Stable Video Diffusion."""
+"""The client SDK of a render farm for Stable Video Diffusion.
+
+Loads grpcio and protobuf, nothing of the farm itself.
+"""
+
+from svdfarm.client import Client
+from svdfarm.errors import (
+    DeadlineExceeded,
+    DiskFull,
+    DownloadBroken,
+    FarmFailed,
+    ImageRejected,
+    NotFound,
+    Rejected,
+    ResourceExhausted,
+    SaveFailed,
+    ShotRejected,
+    SvdfarmError,
+    TargetExists,
+    Unauthenticated,
+    Unreachable,
+    Violation,
+)
+from svdfarm.jobs import FinishedVideo, JobHandle
+from svdfarm.resources import (
+    Failure,
+    Job,
+    JobState,
+    Model,
+    Progress,
+    RenderParams,
+    Shot,
+    ShotState,
+    Video,
+    Worker,
+    WorkerState,
+)
+from svdfarm.submitting import NewShot
+
+__all__ = [
+    "Client",
+    "DeadlineExceeded",
+    "DiskFull",
+    "DownloadBroken",
+    "Failure",
+    "FarmFailed",
+    "FinishedVideo",
+    "ImageRejected",
+    "Job",
+    "JobHandle",
+    "JobState",
+    "Model",
+    "NewShot",
+    "NotFound",
+    "Progress",
+    "Rejected",
+    "RenderParams",
+    "ResourceExhausted",
+    "SaveFailed",
+    "Shot",
+    "ShotRejected",
+    "ShotState",
+    "SvdfarmError",
+    "TargetExists",
+    "Unauthenticated",
+    "Unreachable",
+    "Video",
+    "Violation",
+    "Worker",
+    "WorkerState",
+]

@@ -1,0 +1,84 @@
+"""Bytes behind http(s) and data URLs, within limits of size and time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from urllib.parse import unquote_to_bytes
+
+from svdfarm.errors import ImageRejected
+
+LIMIT_BYTES = 16 * 2**20
+SILENCE_LIMIT_S = 5.0  # a refusal must not take 8 s
+TIME_LIMIT_S = 60.0
+_CHUNK_BYTES = 64 * 2**10
+
+# http and https only, redirects included: no file:, no ftp:.
+_opener = urllib.request.OpenerDirector()
+for _handler in (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+):
+    _opener.add_handler(_handler())
+
+
+def http(url: str, *, time_limit_s: float = TIME_LIMIT_S) -> bytes:
+    """What `url` answers, redirects followed. Raises ImageRejected."""
+    ends = time.monotonic() + time_limit_s
+    told = shorten(url)
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "svdfarm"})  # noqa: S310
+        with _opener.open(request, timeout=min(SILENCE_LIMIT_S, time_limit_s)) as response:
+            data = bytearray()
+            while chunk := response.read1(_CHUNK_BYTES):
+                data += chunk
+                if len(data) > LIMIT_BYTES:
+                    raise ImageRejected(f"{told} sends more than 16 MiB, the largest allowed")
+                if time.monotonic() > ends:
+                    raise ImageRejected(f"{told} takes longer than {time_limit_s:g} s")
+            if response.length:
+                raise ImageRejected(f"{told} broke off after {len(data)} bytes")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ImageRejected(f"{told} answers {error.code} {error.reason}") from error
+    except TimeoutError as error:
+        raise ImageRejected(f"{told} does not answer within {SILENCE_LIMIT_S:g} s") from error
+    except urllib.error.URLError as error:
+        raise ImageRejected(f"{told} cannot be fetched: {error.reason}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise ImageRejected(f"{told} cannot be fetched: {error}") from error
+    return bytes(data)
+
+
+def data_url(url: str) -> bytes:
+    """The bytes in a data URL (RFC 2397). Raises ImageRejected."""
+    head, comma, body = url.partition(",")
+    if not comma:
+        raise ImageRejected(f"{shorten(url)} has no comma; write data:image/png;base64,...")
+    if len(body) > 3 * LIMIT_BYTES:
+        raise ImageRejected("a data URL holds more than 16 MiB, the largest allowed")
+    data = unquote_to_bytes(body)
+    if not head.lower().endswith(";base64"):
+        return data
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error as error:
+        raise ImageRejected(f"{shorten(url)} is not base64: {error}") from error
+
+
+def shorten(url: str) -> str:
+    """`url` for a message: no password, and not longer than a line."""
+    head, at, tail = url.partition("@")
+    scheme, slashes, user = head.partition("://")
+    if at and slashes and "/" not in user:
+        url = f"{scheme}://{tail}"
+    return url if len(url) <= 60 else url[:57] + "..."

@@ -1,0 +1,167 @@
+"""What the farm has, as frozen values: jobs, shots, videos and workers."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class JobState(enum.StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended: it never changes again."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class ShotState(enum.StrEnum):
+    """Where a shot is in its life."""
+
+    QUEUED = "QUEUED"
+    RENDERING = "RENDERING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        """Whether the shot has ended: it never changes again."""
+        return self in {ShotState.SUCCEEDED, ShotState.FAILED, ShotState.CANCELLED}
+
+
+class WorkerState(enum.StrEnum):
+    """Where a worker is in its life."""
+
+    STARTING = "STARTING"
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a shot or a worker failed: `reason` for programs, `message` for people."""
+
+    reason: str
+    message: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RenderParams:
+    """The settings of one clip. None means the farm's or the model's default.
+
+    In what the farm answers only `decode_chunk_size` may be None: all frames decoded together.
+    The names are the wire's; docs/jobs.schema.json and `farm init` tell the ranges.
+    """
+
+    model: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    frame_count: int | None = None
+    step_count: int | None = None
+    fps: int | None = None  # conditions the motion; see playback_fps
+    playback_fps: int | None = None
+    motion_bucket_id: int | None = None
+    noise_aug_strength: float | None = None
+    min_guidance_scale: float | None = None
+    max_guidance_scale: float | None = None
+    decode_chunk_size: int | None = None
+    seed: int | None = None
+    fit: str | None = None  # crop, pad or stretch
+    codec: str | None = None
+    crf: int | None = None
+
+
+@dataclass(frozen=True)
+class Video:
+    """A finished video as the farm keeps it."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many denoising steps of the present attempt are done."""
+
+    step: int
+    step_count: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch of shots."""
+
+    name: str
+    display_name: str
+    state: JobState
+    priority: int
+    shot_count: int
+    succeeded_shot_count: int
+    failed_shot_count: int
+    cancelled_shot_count: int
+    create_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    notice: str  # why nothing happens just now; mostly empty
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image on its way to one video."""
+
+    name: str
+    image: str
+    params: RenderParams
+    state: ShotState
+    attempt_count: int
+    video: Video | None
+    error: Failure | None
+    render_duration_s: float | None
+    worker: str
+    display_name: str
+    output_name: str
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that a worker serves, with the defaults that depend on it."""
+
+    name: str
+    width_px: int
+    height_px: int
+    frame_count: int
+    step_count: int
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One GPU of the farm, or a share of a CPU."""
+
+    name: str
+    state: WorkerState
+    device: str
+    device_model: str
+    memory_bytes: int
+    hostname: str
+    pid: int
+    shot: str  # empty when idle
+    models: tuple[Model, ...]
+    version: str
+    connect_time: datetime | None
+    error: Failure | None

@@ -1,0 +1,151 @@
+"""From images and settings to a job on the farm."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import cast
+
+from svdfarm import images, wire
+from svdfarm.connection import Connection
+from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
+from svdfarm.images import Image, ImageSource
+from svdfarm.resources import RenderParams
+from svdfarm.v1 import render_service_pb2 as rpc
+from svdfarm.v1 import resources_pb2 as pb
+
+SHOT_LIMIT = 10_000
+CHUNK_BYTES = 256 * 2**10
+_UPLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class NewShot:
+    """One image to animate. A glob as `image` makes one shot per file."""
+
+    image: ImageSource | Image
+    params: RenderParams = field(default_factory=RenderParams)
+    name: str = ""  # unset: the image's file name
+    output_name: str = ""  # unset: the shot's name and .mp4
+
+
+Submission = ImageSource | NewShot
+
+
+@dataclass(frozen=True)
+class PreparedShot:
+    """A shot whose image was read and checked."""
+
+    image: Image
+    message: pb.Shot
+
+
+def prepare(
+    shots: Submission | Iterable[Submission], params: RenderParams
+) -> Sequence[PreparedShot]:
+    """`shots` with every image read, checked and hashed; `params` is for those that bring none.
+
+    Raises ShotRejected that names all shots at fault: nothing was sent yet.
+    """
+    prepared: list[PreparedShot] = []
+    violations: list[Violation] = []
+    for index, given in enumerate(_each(shots)):
+        shot = given if isinstance(given, NewShot) else NewShot(given, params)
+        try:
+            prepared += _prepare(shot)
+        except ImageRejected as error:
+            violations.append(Violation(f"shots[{index}].image", f"cannot be used: {error}"))
+        except ValueError as error:
+            violations.append(Violation(f"shots[{index}]", str(error)))
+    if violations:
+        raise ShotRejected("; ".join(map(str, violations)), violations=violations)
+    if not 0 < len(prepared) <= SHOT_LIMIT:
+        raise Rejected(f"{len(prepared)} shots; allowed: from 1 to {SHOT_LIMIT}")
+    return prepared
+
+
+def upload(connection: Connection, prepared: Sequence[PreparedShot]) -> None:
+    """Sends every image that the farm has not got. Raises ShotRejected for one it refuses."""
+    by_hash = {shot.image.sha256: shot.image for shot in prepared}
+    pool = ThreadPoolExecutor(min(_UPLOADS_AT_ONCE, len(by_hash)))
+    try:
+        for image, refusal in pool.map(lambda i: (i, _upload(connection, i)), by_hash.values()):
+            if refusal is not None:
+                raise _blame(prepared, image, refusal) from refusal
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def create(
+    connection: Connection,
+    prepared: Sequence[PreparedShot],
+    *,
+    display_name: str,
+    priority: int,
+    request_id: str | None,
+) -> pb.Job:
+    """The job: all shots accepted, or ShotRejected and none. Safe to repeat with one id."""
+    request = rpc.CreateJobRequest(
+        job=pb.Job(display_name=display_name, priority=priority),
+        shots=[shot.message for shot in prepared],
+        request_id=request_id or str(uuid.uuid4()),
+    )
+    return connection.call(connection.render.CreateJob, request)
+
+
+def _each(shots: Submission | Iterable[Submission]) -> Iterable[Submission]:
+    if isinstance(shots, str | os.PathLike | bytes | NewShot) or hasattr(shots, "save"):
+        return [cast(Submission, shots)]
+    return shots
+
+
+def _prepare(shot: NewShot) -> Iterator[PreparedShot]:
+    found = [shot.image] if isinstance(shot.image, Image) else images.load(shot.image)
+    if len(found) > 1 and (shot.name or shot.output_name):
+        raise ValueError(f"{len(found)} files match {shot.image!r}: they cannot share one name")
+    params = wire.params_to_wire(shot.params)
+    for image in found:
+        yield PreparedShot(
+            image,
+            pb.Shot(
+                image=f"images/{image.sha256}",
+                params=params,
+                display_name=shot.name or wire.plain_name(image.stem),
+                output_name=shot.output_name,
+            ),
+        )
+
+
+def _upload(connection: Connection, image: Image) -> Rejected | None:
+    """The farm's refusal, if it refuses this image."""
+    try:
+        connection.call(
+            connection.render.GetImage, rpc.GetImageRequest(name=f"images/{image.sha256}")
+        )
+    except NotFound:
+        try:
+            data = image.read()
+            connection.send(connection.render.UploadImage, lambda: _chunks(data))
+        except Rejected as error:
+            return error
+    return None
+
+
+def _blame(prepared: Sequence[PreparedShot], image: Image, refusal: Rejected) -> ShotRejected:
+    shots = [n for n, shot in enumerate(prepared) if shot.image.sha256 == image.sha256]
+    message = f"cannot be used: {image.origin}: {refusal}"
+    violations = [Violation(f"shots[{n}].image", message) for n in shots]
+    return ShotRejected(
+        str(violations[0]),
+        violations=violations,
+        reason=refusal.reason,
+        metadata=refusal.metadata,
+    )
+
+
+def _chunks(data: bytes) -> Iterator[rpc.UploadImageRequest]:
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield rpc.UploadImageRequest(data=data[start : start + CHUNK_BYTES])

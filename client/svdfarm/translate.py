@@ -1,0 +1,66 @@
+"""grpc errors into errors of this package."""
+
+from __future__ import annotations
+
+import grpc
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status  # type: ignore[import-untyped]
+
+from svdfarm import errors
+
+_KINDS: dict[grpc.StatusCode, type[errors.SvdfarmError]] = {
+    grpc.StatusCode.UNAVAILABLE: errors.Unreachable,
+    grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: errors.Unauthenticated,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.INVALID_ARGUMENT: errors.Rejected,
+    grpc.StatusCode.ALREADY_EXISTS: errors.Rejected,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.Rejected,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+}
+
+
+def translate(error: grpc.RpcError, address: str) -> errors.SvdfarmError:
+    """The error of this package that says what `error` says, its google.rpc details included."""
+    details = _Details(error)
+    kind = _KINDS.get(error.code(), errors.FarmFailed)
+    message = details.message
+    if kind is errors.Unreachable:
+        # gRPC's text names every address it tried; its end says what happened.
+        message = f"no farm answers at {address} ({message.rsplit(': ', 1)[-1].strip('[]()')})"
+    elif kind is errors.DeadlineExceeded:
+        message = f"no answer from {address} in time ({message})"
+    elif kind is errors.FarmFailed:
+        message = f"the farm at {address} failed: {error.code().name}: {message}"
+    elif kind is errors.Rejected:
+        of_shots = any(v.shot_index is not None for v in details.violations)
+        return (errors.ShotRejected if of_shots else errors.Rejected)(
+            message,
+            violations=details.violations,
+            reason=details.reason,
+            metadata=details.metadata,
+        )
+    return kind(message, reason=details.reason, metadata=details.metadata)
+
+
+class _Details:
+    """The message and google.rpc details of a failed call; empty where there are none."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        self.message = error.details() or "no reason given"
+        self.reason = ""
+        self.metadata: dict[str, str] = {}
+        self.violations: list[errors.Violation] = []
+        try:
+            state = rpc_status.from_call(error)
+        except ValueError:  # code or message of the details contradict the call's own
+            return
+        for detail in state.details if state else ():
+            info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            if detail.Unpack(info):
+                self.reason, self.metadata = info.reason, dict(info.metadata)
+            elif detail.Unpack(request):
+                self.violations += [
+                    errors.Violation(v.field, v.description) for v in request.field_violations
+                ]

@@ -1,0 +1,59 @@
+"""The changes of a job as they happen, through broken streams and a farm that restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+
+from svdfarm import wire
+from svdfarm.connection import Connection
+from svdfarm.errors import DeadlineExceeded, FarmFailed
+from svdfarm.resources import Job, Shot
+from svdfarm.v1 import render_service_pb2 as rpc
+
+
+def watch(connection: Connection, name: str, *, timeout_s: float | None) -> Iterator[Job | Shot]:
+    """The job and its shots as they are, then each after every change, until the job has ended.
+
+    After a break it goes on where it stopped. Raises DeadlineExceeded after `timeout_s`.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    patience = connection.patience(deadline)
+    token, ended = "", False
+    while not ended:
+        request = rpc.WatchJobRequest(name=name, resume_token=token)
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with connection.stream(connection.render.WatchJob, request, timeout_s=left_s) as responses:
+            try:
+                for response in responses:
+                    patience.renew()
+                    token = response.resume_token or token
+                    event = _event(response)
+                    if isinstance(event, Job):
+                        ended = event.state.final
+                    if event is not None:
+                        yield event
+            except grpc.RpcError as error:
+                if deadline is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise DeadlineExceeded(
+                        f"{name} has not ended within {timeout_s:g} s"
+                    ) from error
+                if token and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                    token = ""  # too old: everything comes once more, whole
+                elif not ended:
+                    patience.bear(error)
+            else:
+                if not ended:
+                    patience.pause(FarmFailed(f"the farm stopped telling of {name}, which goes on"))
+
+
+def _event(response: rpc.WatchJobResponse) -> Job | Shot | None:
+    match response.WhichOneof("event"):
+        case "job":
+            return wire.job_from_wire(response.job)
+        case "shot":
+            return wire.shot_from_wire(response.shot)
+        case _:  # of a later version
+            return None

@@ -1,0 +1,178 @@
+"""Between this package's values and the messages of svdfarm.v1: pure functions."""
+
+from __future__ import annotations
+
+import enum
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from svdfarm import resources
+from svdfarm.v1 import resources_pb2 as pb
+
+S = TypeVar("S", bound=enum.StrEnum)
+
+# The fields that a value and a message share by name.
+_NUMBERS = (
+    "width_px",
+    "height_px",
+    "frame_count",
+    "step_count",
+    "fps",
+    "playback_fps",
+    "motion_bucket_id",
+    "noise_aug_strength",
+    "min_guidance_scale",
+    "max_guidance_scale",
+    "decode_chunk_size",
+    "seed",
+)
+_FRACTIONS = frozenset({"noise_aug_strength", "min_guidance_scale", "max_guidance_scale"})
+
+
+def job_name(name: str) -> str:
+    """`jobs/ID` from `jobs/ID` or `ID`."""
+    return name if name.startswith("jobs/") else f"jobs/{name}"
+
+
+def plain_name(stem: str) -> str:
+    """A shot's name from its image's file name: characters that no name has become '-'."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:128]
+
+
+def params_to_wire(params: resources.RenderParams) -> pb.RenderParams:
+    """Only what is set is sent: an unset field is the farm's to fill.
+
+    Raises ValueError for an unknown fit, or a number of another type or beyond the wire's range.
+    """
+    message = pb.RenderParams(model=params.model or "")
+    for name in _NUMBERS:
+        value = getattr(params, name)
+        if value is not None:
+            _set_number(message, name, value)
+    if params.fit is not None:
+        message.fit = _fit(params.fit)
+    if params.codec is not None:
+        message.encoding.codec = params.codec
+    if params.crf is not None:
+        _set_number(message.encoding, "crf", params.crf)
+    return message
+
+
+def params_from_wire(message: pb.RenderParams) -> resources.RenderParams:
+    """The settings as the farm took them."""
+    given = {name: getattr(message, name) for name in _NUMBERS if message.HasField(name)}  # type: ignore[arg-type]
+    return resources.RenderParams(
+        model=message.model or None,
+        fit=pb.RenderParams.Fit.Name(message.fit).lower() if message.fit else None,
+        codec=message.encoding.codec or None,
+        crf=message.encoding.crf if message.encoding.HasField("crf") else None,
+        **given,
+    )
+
+
+def job_from_wire(message: pb.Job) -> resources.Job:
+    """A job; a state that this version does not know is RUNNING, as the protocol says."""
+    return resources.Job(
+        name=message.name,
+        display_name=message.display_name,
+        state=_state(resources.JobState.RUNNING, pb.Job.State.items(), message.state),
+        priority=message.priority,
+        shot_count=message.shot_count,
+        succeeded_shot_count=message.succeeded_shot_count,
+        failed_shot_count=message.failed_shot_count,
+        cancelled_shot_count=message.cancelled_shot_count,
+        create_time=_time(message, "create_time"),
+        start_time=_time(message, "start_time"),
+        end_time=_time(message, "end_time"),
+        notice=message.notice,
+    )
+
+
+def shot_from_wire(message: pb.Shot) -> resources.Shot:
+    """A shot; a state that this version does not know is RENDERING, as the protocol says."""
+    duration = message.render_duration if message.HasField("render_duration") else None
+    progress = message.progress if message.HasField("progress") else None
+    return resources.Shot(
+        name=message.name,
+        image=message.image,
+        params=params_from_wire(message.params),
+        state=_state(resources.ShotState.RENDERING, pb.Shot.State.items(), message.state),
+        attempt_count=message.attempt_count,
+        video=_video(message.video) if message.HasField("video") else None,
+        error=_failure(message.error) if message.HasField("error") else None,
+        render_duration_s=duration.ToTimedelta().total_seconds() if duration else None,
+        worker=message.worker,
+        display_name=message.display_name,
+        output_name=message.output_name,
+        progress=resources.Progress(progress.step, progress.step_count) if progress else None,
+    )
+
+
+def worker_from_wire(message: pb.Worker) -> resources.Worker:
+    """A worker; a state that this version does not know is STARTING, as the protocol says."""
+    return resources.Worker(
+        name=message.name,
+        state=_state(resources.WorkerState.STARTING, pb.Worker.State.items(), message.state),
+        device=message.device,
+        device_model=message.device_model,
+        memory_bytes=message.memory_bytes,
+        hostname=message.hostname,
+        pid=message.pid,
+        shot=message.shot,
+        models=tuple(
+            resources.Model(m.name, m.width_px, m.height_px, m.frame_count, m.step_count)
+            for m in message.models
+        ),
+        version=message.version,
+        connect_time=_time(message, "connect_time"),
+        error=_failure(message.error) if message.HasField("error") else None,
+    )
+
+
+def _set_number(message: pb.RenderParams | pb.Encoding, name: str, value: object) -> None:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        setattr(message, name, value)
+    except (TypeError, ValueError):
+        allowed = "a number" if name in _FRACTIONS else "a whole number"
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed} in its range") from None
+
+
+def _fit(fit: str) -> pb.RenderParams.Fit.ValueType:
+    try:
+        return pb.RenderParams.Fit.Value(fit.upper())
+    except ValueError:
+        raise ValueError(f"fit is {fit!r}; allowed: crop, pad, stretch") from None
+
+
+def _state(unknown: S, names: Iterable[tuple[str, int]], value: int) -> S:
+    name = next((name for name, number in names if number == value), "")
+    return type(unknown).__members__.get(name, unknown)
+
+
+def _time(message: pb.Job | pb.Worker, field: str) -> datetime | None:
+    if not message.HasField(field):  # type: ignore[arg-type]
+        return None
+    stamp: Timestamp = getattr(message, field)
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _video(message: pb.Video) -> resources.Video:
+    return resources.Video(
+        name=message.name,
+        media_type=message.media_type,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        frame_count=message.frame_count,
+    )
+
+
+def _failure(message: pb.Error) -> resources.Failure:
+    return resources.Failure(message.reason, message.message, dict(message.metadata))
