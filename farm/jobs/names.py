@@ -29,6 +29,8 @@ OUTPUT_NAME_FIELDS = frozenset(
         "crf",
     }
 )
+SHOT_NAME_LIMIT = 128
+_SHOT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _SAFE_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.mp4")
 
 
@@ -66,6 +68,16 @@ def check_output_name(name: str) -> str:
         raise NameInvalid(
             f"output name {name!r}; allowed: letters, digits, '.', '_' and '-', not starting "
             f"with '.', ending in .mp4, at most {OUTPUT_NAME_LIMIT_BYTES} bytes"
+        )
+    return name
+
+
+def check_shot_name(name: str) -> str:
+    """`name` itself, if a shot may be called so."""
+    if len(name) > SHOT_NAME_LIMIT or not _SHOT_NAME.fullmatch(name):
+        raise NameInvalid(
+            f"name {name!r}; allowed: letters, digits, '.', '_' and '-', "
+            f"at most {SHOT_NAME_LIMIT} characters"
         )
     return name
 

@@ -156,13 +156,19 @@ TINY = ModelInfo("tiny", 256, 144, frame_count=14, step_count=8)
 KNOWN_MODELS: Mapping[str, ModelInfo] = {model.name: model for model in (SVD, SVD_XT, TINY)}
 
 
+def with_defaults(params: RenderParams) -> RenderParams:
+    """`params` with the defaults that no model decides."""
+    given = {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
+    return dataclasses.replace(DEFAULTS, **given)
+
+
 def resolve(params: RenderParams, model: ModelInfo, seed: int) -> RenderParams:
     """`params` with every unset field filled: the model's defaults, then diffusers', then `seed`.
 
     What the user set is never changed. A default can contradict it (min_guidance_scale 4 and the
     default maximum of 3), so callers pass the result to `problems` once more.
     """
-    filled = _over(params, DEFAULTS)
+    filled = with_defaults(params)
     return dataclasses.replace(
         filled,
         model=model.name,
@@ -173,11 +179,6 @@ def resolve(params: RenderParams, model: ModelInfo, seed: int) -> RenderParams:
         playback_fps=_first(params.playback_fps, filled.fps),
         seed=_first(params.seed, seed),
     )
-
-
-def _over(params: RenderParams, defaults: RenderParams) -> RenderParams:
-    given = {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
-    return dataclasses.replace(defaults, **given)
 
 
 def _first(value: int | None, default: int | None) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from farm.jobs.params import MAX_SHOTS_PER_JOB
 
-_SPAN = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*(?::\s*(\d+)\s*)?")
+_SPAN = re.compile(r"\s*(\d{1,19})\s*-\s*(\d{1,19})\s*(?::\s*(\d{1,19})\s*)?", re.ASCII)
 
 
 class SweepInvalid(ValueError):
@@ -25,6 +25,8 @@ def values(given: object) -> Sequence[object]:
         first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
         if last < first or step < 1:
             raise SweepInvalid(f"{given!r} is empty; write the smaller end first, a step from 1")
+        if (last - first) // step >= MAX_SHOTS_PER_JOB:
+            raise SweepInvalid(f"{given!r} has more values than a job's {MAX_SHOTS_PER_JOB} shots")
         return range(first, last + 1, step)
     if isinstance(given, list):
         if not given:
