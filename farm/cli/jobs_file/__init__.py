@@ -1,0 +1,1 @@
+"""jobs.yaml: read, checked down to the column, and expanded into shots."""
