@@ -1,0 +1,96 @@
+"""Stability's checkpoints, from Hugging Face's hub or from its cache on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+
+# HTTPError is the base of what the hub's transport raises; which library that is differs between
+# the hub's versions, and this name is always the one in use.
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from farm.render.errors import ModelInvalid, ModelUnavailable
+from farm.render.weights import check_folder, weight_patterns
+
+REPOSITORIES: Mapping[str, str] = {
+    "svd": "stabilityai/stable-video-diffusion-img2vid",
+    "svd-xt": "stabilityai/stable-video-diffusion-img2vid-xt",
+}
+
+# A machine that drops packets to the hub must not hold the user up.
+CONNECT_TIMEOUT_S = 5.0
+
+
+def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
+    """The folder of a known checkpoint; its last part is the repository's commit.
+
+    A complete copy in the cache is used as it is, without asking the network. `cache_dir` None is
+    the hub's own cache, where other programs may have put the files already.
+    """
+    repository = REPOSITORIES[name]
+    cached = _cached(repository, dtype, cache_dir)
+    if cached is not None:
+        return cached
+    try:
+        info = HfApi().model_info(repository, timeout=CONNECT_TIMEOUT_S)
+        names = {file.rfilename for file in info.siblings or []}
+        return Path(
+            snapshot_download(
+                repository,
+                revision=info.sha,
+                cache_dir=cache_dir,
+                allow_patterns=weight_patterns(dtype, names),
+                etag_timeout=CONNECT_TIMEOUT_S,
+            )
+        )
+    except (OSError, HTTPError) as error:
+        raise ModelUnavailable(_explain(name, repository, error)) from error
+
+
+def _cached(repository: str, dtype: str, cache_dir: Path | None) -> Path | None:
+    try:
+        folder = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+        check_folder(folder, dtype)
+    except (LocalEntryNotFoundError, ModelInvalid):
+        # Not there, or only in part (another precision's files): the hub has the rest.
+        return None
+    return folder
+
+
+def _explain(name: str, repository: str, error: Exception) -> str:
+    """What happened and what the user can do about it."""
+    page = f"https://huggingface.co/{repository}"
+    access = (
+        f"Accept the licence on {page}, create a read token on "
+        "https://huggingface.co/settings/tokens and set HF_TOKEN to it (or run `hf auth login`)"
+    )
+    local = "give the path of a local copy in diffusers' format instead"
+    match error:
+        case GatedRepoError() | RepositoryNotFoundError():
+            why = f"{repository} is gated, and this machine has no access to it"
+            return f"Model {name} cannot be had: {why}. {access}; or {local}."
+        case HfHubHTTPError() if error.response is not None:
+            code = error.response.status_code
+            if code in {401, 403}:
+                why = f"Hugging Face refused access to {repository} ({code})"
+                return f"Model {name} cannot be had: {why}. {access}; or {local}."
+            why = f"Hugging Face answered {code}"
+        case OfflineModeIsEnabled():
+            why = "HF_HUB_OFFLINE is set and the files are not in the cache"
+        case HTTPError() | LocalEntryNotFoundError():
+            why = f"huggingface.co cannot be reached from here ({error.__cause__ or error})"
+        case _:
+            why = str(error)
+    return (
+        f"Model {name} cannot be had: {why}. "
+        f"With a network: {access[0].lower()}{access[1:]}. Without one: {local}."
+    )
