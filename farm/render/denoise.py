@@ -1,0 +1,76 @@
+"""From noise to the latents of a clip: Euler steps over the UNet's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from farm.render.condition import Conditioning
+from farm.render.errors import RenderCancelled
+from farm.render.load import Model
+from farm.render.settings import ClipSettings
+
+OnStep = Callable[[int, int], None]
+Cancelled = Callable[[], bool]
+
+
+def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generator) -> Tensor:
+    """The noise to start from, (1, frame, channel, height, width), at the schedule's first sigma.
+
+    The clip's second random draw, on the CPU in the model's dtype as the pipeline draws it. Sets
+    the scheduler's timesteps, which also clears what the last clip left in it.
+    """
+    scheduler = model.scheduler
+    scheduler.set_timesteps(settings.step_count, device=model.device)
+    # The pipeline looks the first index up inside the loop, where it makes the host wait.
+    scheduler.set_begin_index(scheduler.index_for_timestep(scheduler.timesteps[0]))
+    scale, channels = model.vae_scale, model.unet.config.in_channels // 2
+    shape = (
+        1,
+        settings.frame_count,
+        channels,
+        settings.height_px // scale,
+        settings.width_px // scale,
+    )
+    noise = torch.randn(shape, generator=generator, dtype=model.dtype).to(model.device)
+    latents: Tensor = noise * scheduler.init_noise_sigma
+    return latents
+
+
+def denoise(
+    model: Model, latents: Tensor, given: Conditioning, on_step: OnStep, cancelled: Cancelled
+) -> Tensor:
+    """The clip's latents, (1, frame, channel, height, width), in the model's dtype.
+
+    Nothing in the loop reads a value back from the device. Calls `on_step(done, total)` after
+    every step and raises RenderCancelled before one when `cancelled()` says so.
+    """
+    scheduler = model.scheduler
+    timesteps = scheduler.timesteps
+    for index, timestep in enumerate(timesteps):
+        if cancelled():
+            raise RenderCancelled(f"Cancelled after step {index} of {len(timesteps)}.")
+        prediction = _predict(model, latents, timestep, given)
+        latents = scheduler.step(prediction, timestep, latents).prev_sample
+        on_step(index + 1, len(timesteps))
+    return latents
+
+
+def _predict(model: Model, latents: Tensor, timestep: Tensor, given: Conditioning) -> Tensor:
+    """The guided v-prediction, (1, frame, channel, height, width)."""
+    sample = latents if given.guidance is None else torch.cat([latents] * 2)
+    sample = model.scheduler.scale_model_input(sample, timestep)
+    sample = torch.cat([sample, given.image_latents], dim=2)
+    prediction: Tensor = model.unet(
+        sample,
+        timestep,
+        encoder_hidden_states=given.embedding,
+        added_time_ids=given.time_ids,
+        return_dict=False,
+    )[0]
+    if given.guidance is None:
+        return prediction
+    unconditional, conditional = prediction.chunk(2)
+    return unconditional + given.guidance * (conditional - unconditional)

@@ -1,0 +1,139 @@
+"""The engine: an image and resolved settings in, the frames of a clip out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from farm.jobs.params import RenderParams
+from farm.render.condition import condition
+from farm.render.decode import check_finite, decode, to_frames
+from farm.render.denoise import Cancelled, OnStep, denoise, draw_latents
+from farm.render.errors import ImageRejected, ParamsRejected
+from farm.render.image import fit_image
+from farm.render.load import Model
+from farm.render.memory import Memory, place
+from farm.render.settings import ClipSettings, settle
+
+# stock: diffusers' modules as they are. default: the fastest exact ones, which today are the same.
+ENGINES = ("default", "stock")
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each stage of a clip."""
+
+    encode_s: float
+    denoise_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip: (frame, height, width, channel), float32 in [0, 1]."""
+
+    frames: NDArray[np.float32]
+    timings: Timings
+
+
+class Engine:
+    """Renders clips with one model, one at a time; the model's modules are its own from now on.
+
+    Not for two threads at once: the scheduler and the offload hooks hold the running clip's state.
+    """
+
+    def __init__(self, model: Model, engine: str = "default", memory: Memory | None = None) -> None:
+        if engine not in ENGINES:
+            raise ParamsRejected(f"engine is {engine!r}; allowed: {', '.join(ENGINES)}.")
+        self.model = model
+        self.engine = engine
+        self.memory = memory or Memory()
+        self._after_clip = place(model, self.memory)
+
+    def render(
+        self,
+        image: Image.Image,
+        params: RenderParams,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Clip:
+        """The clip of `image`, fitted to the size and in the way that `params` say.
+
+        `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames are those of
+        StableVideoDiffusionPipeline, bit for bit at the same number of threads. `on_step(done,
+        total)` is called after every step, `cancelled()` before.
+
+        Raises ParamsRejected, ImageRejected, RenderCancelled, ClipNotFinite.
+        """
+        settings = settle(params, self.model.vae_scale)
+        if image.mode != "RGB":
+            raise ImageRejected(
+                f"The image's mode is {image.mode}; allowed: RGB, as farm.render.image.open_image "
+                "makes it."
+            )
+        try:
+            return self._render(
+                image, settings, on_step or _ignore_step, cancelled or _never_cancelled
+            )
+        finally:
+            self._after_clip()
+
+    def receipt(self) -> dict[str, Any]:
+        """What a clip's pixels depend on besides its settings, for the receipt."""
+        model = self.model
+        return {
+            "model": {"name": model.info.name, **asdict(model.provenance), "note": model.note},
+            "engine": self.engine,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": device_name(model.device),
+            "threads": torch.get_num_threads(),
+            "memory": asdict(self.memory),
+        }
+
+    @torch.no_grad()
+    def _render(
+        self, image: Image.Image, settings: ClipSettings, on_step: OnStep, cancelled: Cancelled
+    ) -> Clip:
+        model = self.model
+        started = self._now()
+        fitted = fit_image(image, settings.width_px, settings.height_px, settings.fit)
+        # One generator a clip, on the CPU: the same noise on every device.
+        generator = torch.Generator("cpu").manual_seed(settings.seed)
+        given = condition(model, fitted, settings, generator)
+        encoded = self._now()
+
+        latents = draw_latents(model, settings, generator)
+        latents = denoise(model, latents, given, on_step, cancelled)
+        check_finite(latents, "latents")
+        denoised = self._now()
+
+        pictures = decode(model.vae, latents[0], settings.decode_chunk_size)
+        check_finite(pictures, "frames")
+        frames = to_frames(pictures)
+        decoded = self._now()
+        return Clip(frames, Timings(encoded - started, denoised - encoded, decoded - denoised))
+
+    def _now(self) -> float:
+        """Seconds, once the device has done all that it was given."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+        return time.perf_counter()
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _ignore_step(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def _never_cancelled() -> bool:
+    return False
