@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from svdfarm import downloading, submitting, wire
-from svdfarm.connection import Connection
+from svdfarm.connection import Connection, OnWaiting
 from svdfarm.errors import NotFound
 from svdfarm.jobs import JobHandle
 from svdfarm.resources import Job, RenderParams, Video, Worker
@@ -38,9 +38,15 @@ class Client:
         *,
         connect_timeout_s: float = 20.0,
         call_timeout_s: float = 60.0,
+        on_waiting: OnWaiting | None = None,
     ) -> None:
+        """`on_waiting(reason, limit_s)` is called when waiting for an absent farm begins."""
         self._connection = Connection(
-            address, token, connect_timeout_s=connect_timeout_s, call_timeout_s=call_timeout_s
+            address,
+            token,
+            connect_timeout_s=connect_timeout_s,
+            call_timeout_s=call_timeout_s,
+            on_waiting=on_waiting,
         )
 
     def __enter__(self) -> Self:

@@ -32,6 +32,9 @@ _OPTIONS = [
     ("grpc.enable_retries", 0),
 ]
 
+# Called once when waiting for a farm that is away begins: why, and for how long at most.
+OnWaiting = Callable[[str, float], None]
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Answer = TypeVar("Answer")
@@ -41,7 +44,13 @@ class Connection:
     """A channel with its stubs. Every unary call has a deadline; only UNAVAILABLE is retried."""
 
     def __init__(
-        self, address: str, token: str | None, *, connect_timeout_s: float, call_timeout_s: float
+        self,
+        address: str,
+        token: str | None,
+        *,
+        connect_timeout_s: float,
+        call_timeout_s: float,
+        on_waiting: OnWaiting | None = None,
     ) -> None:
         """Connects lazily: an address where nobody listens fails at the first call."""
         _check(address, token)
@@ -52,6 +61,7 @@ class Connection:
         self.address = address
         self.connect_timeout_s = connect_timeout_s
         self._call_timeout_s = call_timeout_s
+        self._on_waiting = on_waiting
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         # A proxy from the environment is for other machines.
         proxy = 0 if address.startswith(("127.", "localhost:", "[::1]:", "unix:")) else 1
@@ -112,16 +122,23 @@ class Connection:
 
     def patience(self, deadline: float | None = None) -> Patience:
         """A fresh measure of how long the farm may be away."""
-        return Patience(self.address, self.connect_timeout_s, deadline)
+        return Patience(self.address, self.connect_timeout_s, deadline, self._on_waiting)
 
 
 class Patience:
     """Bears UNAVAILABLE for `limit_s` after the last good answer, and no other error."""
 
-    def __init__(self, address: str, limit_s: float, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        limit_s: float,
+        deadline: float | None = None,
+        on_waiting: OnWaiting | None = None,
+    ) -> None:
         self._address = address
         self._limit_s = limit_s
         self._deadline = deadline  # of the monotonic clock
+        self._on_waiting = on_waiting
         self._pause_s = _RETRY_FIRST_S
         self._since: float | None = None
 
@@ -142,7 +159,10 @@ class Patience:
     def pause(self, reason: SvdfarmError) -> None:
         """Waits a moment, each time longer, or raises `reason` where waiting is over."""
         now = time.monotonic()
-        self._since = now if self._since is None else self._since
+        if self._since is None:
+            self._since = now
+            if self._on_waiting is not None and self._limit_s > 0:
+                self._on_waiting(str(reason), self._limit_s)
         left_s = self._since + self._limit_s - now
         if left_s <= 0:
             raise reason

@@ -156,8 +156,6 @@ class Worker:
     name: str
     state: WorkerState
     device: str
-    device_model: str
-    memory_bytes: int
     hostname: str
     pid: int
     shot: str  # empty when idle

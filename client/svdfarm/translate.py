@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import grpc
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
-from grpc_status import rpc_status  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from svdfarm import errors
 
@@ -53,7 +55,8 @@ class _Details:
         self.metadata: dict[str, str] = {}
         self.violations: list[errors.Violation] = []
         try:
-            state = rpc_status.from_call(error)
+            # What a channel raises is a grpc.Call too, which its types do not say.
+            state = rpc_status.from_call(cast(grpc.Call, error))
         except ValueError:  # code or message of the details contradict the call's own
             return
         for detail in state.details if state else ():

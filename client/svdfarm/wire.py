@@ -120,8 +120,6 @@ def worker_from_wire(message: pb.Worker) -> resources.Worker:
         name=message.name,
         state=_state(resources.WorkerState.STARTING, pb.Worker.State.items(), message.state),
         device=message.device,
-        device_model=message.device_model,
-        memory_bytes=message.memory_bytes,
         hostname=message.hostname,
         pid=message.pid,
         shot=message.shot,
