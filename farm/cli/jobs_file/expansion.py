@@ -8,15 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from svdfarm import images
-from svdfarm.errors import ImageRejected
-
 from farm.cli.jobs_file.entries import Entry, Output, Settings
 from farm.cli.jobs_file.keys import KEY_OF_FIELD
 from farm.cli.jobs_file.mistakes import Findings, Place
 from farm.cli.jobs_file.plan import PlannedShot
 from farm.jobs import names, params, sweep
 from farm.jobs.params import DEFAULTS, KNOWN_MODELS, MAX_SHOTS_PER_JOB, RenderParams
+from svdfarm import images
+from svdfarm.errors import ImageRejected
 
 Draw = Callable[[int], int]  # the shot's number, from 0, to a seed
 

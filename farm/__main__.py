@@ -1,0 +1,5 @@
+"""`python -m farm`: the `farm` command."""
+
+from farm.cli import main
+
+main()

@@ -1,0 +1,13 @@
+"""The `farm` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command and ends the process with its exit code."""
+    from farm.cli.app import run  # nothing is loaded until it is needed
+
+    sys.exit(run(args))

@@ -1,0 +1,37 @@
+"""What --json prints: one object a line. Keys are added, never renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from svdfarm import Job, Shot, Worker
+
+
+def line(value: Mapping[str, Any]) -> str:
+    """One JSON object on one line, in ASCII, NaN refused."""
+    return json.dumps(value, allow_nan=False, default=_plain)
+
+
+def job(value: Job) -> dict[str, Any]:
+    """A job."""
+    return dataclasses.asdict(value)
+
+
+def shot(value: Shot) -> dict[str, Any]:
+    """A shot with all its settings."""
+    return dataclasses.asdict(value)
+
+
+def worker(value: Worker) -> dict[str, Any]:
+    """A worker; `shot` is null when it is idle."""
+    return {**dataclasses.asdict(value), "shot": value.shot or None}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} in JSON")

@@ -1,0 +1,116 @@
+"""Follows a job to its end, saving every video as soon as it is finished."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from farm.cli import as_json as json_lines
+from farm.cli.exits import CommandFailed, Exit
+from farm.cli.views import View, choose
+from farm.jobs import names
+from svdfarm import Job, JobHandle, JobState, Shot, errors
+
+
+class Saver:
+    """Saves finished videos in one folder, each once; `failed` tells whether one was not."""
+
+    def __init__(self, handle: JobHandle, view: View, folder: Path, *, overwrite: bool) -> None:
+        self._handle = handle
+        self._view = view
+        self._folder = folder
+        self._overwrite = overwrite
+        self._seen: set[str] = set()
+        self.failed = False
+
+    def save(self, shot: Shot) -> None:
+        """Saves the shot's video if it has one and was not seen before."""
+        if shot.video is None or shot.name in self._seen:
+            return
+        self._seen.add(shot.name)
+        try:
+            path = self._folder / names.check_output_name(shot.output_name)
+            was_there = path.exists() and not self._overwrite
+            self._handle.finished(shot).save(path, overwrite=self._overwrite)
+        except errors.TargetExists as error:
+            self._refuse(shot, f"{error}: --overwrite, or `farm download {self._handle.name}`")
+        except (errors.SaveFailed, errors.NotFound, names.NameInvalid) as error:
+            self._refuse(shot, str(error))
+        else:
+            self._view.saved(shot, shot.video, path, skipped=was_there)
+
+    def _refuse(self, shot: Shot, message: str) -> None:
+        self.failed = True
+        self._view.not_saved(shot, message)
+
+
+def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: float | None) -> Exit:
+    """Shows the job until it ends; the exit code says how. Raises errors of the SDK."""
+    job: Job | None = None
+    for event in handle.watch(timeout_s=timeout_s):
+        if isinstance(event, Job):
+            job = event
+            view.job(job)
+        else:
+            view.shot(event)
+            if saver is not None:
+                saver.save(event)
+    if saver is not None and saver.failed:
+        return Exit.REFUSED
+    return ending(job or handle.get())
+
+
+def watch_and_save(
+    handle: JobHandle,
+    folder: Path | None,
+    *,
+    as_json: bool,
+    overwrite: bool,
+    timeout_s: float | None,
+) -> Exit:
+    """Follows the job to its end; Ctrl-C and a timeout leave it running and say how to go on."""
+    again = f"farm watch {handle.name}" + (f" --out {folder}" if folder else "")
+    view = choose(json=as_json)
+    saver = Saver(handle, view, folder, overwrite=overwrite) if folder else None
+    try:
+        with view:
+            return follow(handle, view, saver, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        raise CommandFailed(
+            f"stopped watching; {handle.name} goes on. To go on watching: {again}",
+            Exit.INTERRUPTED,
+        ) from None
+    except errors.DeadlineExceeded as error:
+        raise CommandFailed(
+            f"{error}; it goes on. To go on watching: {again}", Exit.TIMED_OUT
+        ) from error
+
+
+def print_detached(handle: JobHandle, shot_count: int, *, as_json: bool) -> None:
+    """Prints the name of a job that is left to the farm, as the first word or as JSON."""
+    if as_json:
+        line = json_lines.line(
+            {"event": "submitted", "name": handle.name, "shot_count": shot_count}
+        )
+    else:
+        line = f"{handle.name} submitted; to see it: farm watch {handle.name}"
+    print(line, flush=True)  # noqa: T201
+
+
+def ending(job: Job) -> Exit:
+    """The exit code that tells how a job ended; SUCCEEDED for one that has not."""
+    match job.state:
+        case JobState.FAILED:
+            return Exit.SHOTS_FAILED
+        case JobState.CANCELLED:
+            return Exit.CANCELLED
+        case _:
+            return Exit.SUCCEEDED
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if need be. Raises OSError where nothing can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(13, "permission denied", str(folder))
+    return folder

@@ -1,0 +1,52 @@
+"""The options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The farm's address.  [FARM_ADDRESS; default: 127.0.0.1:50051]",
+        show_default=False,
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKEN",
+        help="The farm's token; better in FARM_TOKEN, as other users see command lines.",
+        show_default=False,
+    ),
+]
+ConnectTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        min=0,
+        help="How long to try a farm that does not answer.  [default: 20]",
+        show_default=False,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        min=0,
+        help="Stop waiting after this time; the job goes on.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that are there with other bytes.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.", show_default=False),
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="jobs/ID, or only the ID.")]

@@ -1,0 +1,152 @@
+"""What `submit` does before the job exists: read, check, show and send a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from farm.cli import as_json as json_lines
+from farm.cli import tables
+from farm.cli.exits import CommandFailed
+from farm.cli.jobs_file.document import FileUnreadable
+from farm.cli.jobs_file.expansion import Draw
+from farm.cli.jobs_file.keys import KEY_OF_FIELD
+from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
+from farm.cli.jobs_file.plan import Plan, PlannedShot
+from farm.cli.jobs_file.reader import read
+from svdfarm import Client, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
+from svdfarm.errors import ImageRejected
+
+_READ_AT_ONCE = 8
+
+
+def read_plan(path: Path, draw: Draw) -> Plan:
+    """The plan in a jobs.yaml. Raises CommandFailed with every mistake in it."""
+    try:
+        return read(path, draw)
+    except (FileUnreadable, JobsFileInvalid) as error:
+        raise CommandFailed(str(error)) from error
+
+
+def load_images(plan: Plan) -> Mapping[str, images.Image]:
+    """Every image of the plan, read or fetched once, checked and hashed, by its path or URL.
+
+    Raises CommandFailed that names the shots whose image cannot be used.
+    """
+    sources = list(dict.fromkeys(shot.image for shot in plan.shots))
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        loaded = dict(zip(sources, pool.map(_load, sources), strict=True))
+    findings = Findings(plan.path, plan.text)
+    for shot in plan.shots:
+        found = loaded[shot.image]
+        if isinstance(found, ImageRejected):
+            findings.add(shot.place_of("image"), f"{shot.where}: image: {found}")
+    try:
+        findings.check()
+    except JobsFileInvalid as error:
+        raise CommandFailed(str(error)) from error
+    return {source: image for source, image in loaded.items() if isinstance(image, images.Image)}
+
+
+def check_targets(plan: Plan, folder: Path) -> None:
+    """Raises CommandFailed where a video's file is there and the video cannot be the same one.
+
+    With a seed in the file the video may come out byte for byte: that is seen when it is saved.
+    """
+    taken = [
+        path
+        for shot in plan.shots
+        if os.path.lexists(path := folder / shot.output_name)
+        and ("seed" not in shot.places or not path.is_file())
+    ]
+    if taken:
+        more = f" and {len(taken) - 1} more are" if len(taken) > 1 else " is"
+        raise CommandFailed(
+            f"{taken[0]}{more} there already; give another --out, or --overwrite to replace"
+        )
+
+
+def send(
+    client: Client, plan: Plan, loaded: Mapping[str, images.Image], request_id: str
+) -> JobHandle:
+    """The job on the farm. What the farm refuses is told at its place in the file."""
+    shots = [
+        NewShot(
+            image=loaded[shot.image],
+            params=RenderParams(**dataclasses.asdict(shot.params)),
+            name=shot.name,
+            output_name=shot.output_name,
+        )
+        for shot in plan.shots
+    ]
+    try:
+        return client.submit(
+            shots, display_name=plan.name, priority=plan.priority, request_id=request_id
+        )
+    except ShotRejected as error:
+        raise CommandFailed(str(_placed(plan, error))) from error
+
+
+def show(plan: Plan, *, as_json: bool) -> None:
+    """Prints the shots as they would be submitted; null stands for the farm's default."""
+    if as_json:
+        for shot in plan.shots:
+            print(json_lines.line({"event": "planned", **_planned(shot)}), flush=True)  # noqa: T201
+        return
+    shown = [
+        key for key in KEY_OF_FIELD if any(getattr(s.params, key) is not None for s in plan.shots)
+    ]
+    rows = [
+        [
+            shot.name,
+            _short(shot.image),
+            *(
+                "" if getattr(shot.params, f) is None else str(getattr(shot.params, f))
+                for f in shown
+            ),
+            shot.output_name,
+        ]
+        for shot in plan.shots
+    ]
+    tables.show(["SHOT", "IMAGE", *(field.upper() for field in shown), "OUTPUT"], rows)
+    count = f"{len(plan.shots)} shot{'s' * (len(plan.shots) > 1)}"
+    told = f"{count}; dry run: nothing was sent, and no farm was asked whether it has the models"
+    print(told, file=sys.stderr)  # noqa: T201
+
+
+def _load(source: str) -> images.Image | ImageRejected:
+    try:
+        return images.load_url(source) if images.is_url(source) else images.load_file(Path(source))
+    except ImageRejected as error:
+        return error
+
+
+def _planned(shot: PlannedShot) -> dict[str, object]:
+    return {
+        "name": shot.name,
+        "image": shot.image,
+        "output_name": shot.output_name,
+        "params": dataclasses.asdict(shot.params),
+    }
+
+
+def _placed(plan: Plan, error: ShotRejected) -> JobsFileInvalid:
+    """The farm's refusal at the lines of the file that it is about."""
+    mistakes = []
+    for violation in error.violations:
+        index, field = violation.shot_index, violation.shot_field
+        if index is None or index >= len(plan.shots):
+            continue
+        shot = plan.shots[index]
+        key = KEY_OF_FIELD.get(field or "", field or "")
+        told = f"{shot.where}: {key} {violation.message}"
+        mistakes.append(Mistake(shot.place_of(field), told))
+    return JobsFileInvalid(plan.path, plan.text, mistakes)
+
+
+def _short(source: str) -> str:
+    return fetch.shorten(source) if images.is_url(source) else source

@@ -1,0 +1,105 @@
+"""Settings: flags over FARM_* variables over farm.toml in the working directory.
+
+The only module that reads environment variables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+FILE = "farm.toml"
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+# Every key of farm.toml, which is FARM_KEY in the environment, and its type.
+KEYS: Mapping[str, type] = {
+    "address": str,
+    "token": str,
+    "connect_timeout": float,
+    "http": str,
+    "worker_address": str,
+    "gateway": str,
+    "data": str,
+    "store": str,
+    "blobs": str,
+    "workers": int,
+    "model": str,
+    "device": str,
+}
+
+Value = TypeVar("Value", str, int, float)
+
+
+class SettingsInvalid(Exception):
+    """A setting that cannot be used; the message names it and where it stands."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags given before the verb."""
+
+    address: str | None = None
+    token: str | None = None
+
+
+class Settings:
+    """The settings of this process. Made once by `load`."""
+
+    def __init__(self, values: Mapping[str, str | int | float]) -> None:
+        self._values = values
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> Settings:
+        """Reads farm.toml and the environment. Raises SettingsInvalid that names the key."""
+        values = dict(_from_file((folder or Path()) / FILE))
+        for key, kind in KEYS.items():
+            name = f"FARM_{key.upper()}"
+            if given := environ.get(name):
+                values[key] = _converted(given, kind, name)
+        return cls(values)
+
+    def get(self, key: str, flag: Value | None, default: Value) -> Value:
+        """The value of `key`: the flag if given, else as set, else `default`."""
+        value = self.find(key, flag)
+        return default if value is None else value
+
+    def find(self, key: str, flag: Value | None) -> Value | None:
+        """The value of `key`: the flag if given, else as set, else None."""
+        assert key in KEYS
+        found: Any = self._values.get(key)
+        return found if flag is None else flag
+
+
+def _from_file(path: Path) -> Mapping[str, str | int | float]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path}: {error}") from error
+    for key, value in found.items():
+        if key not in KEYS:
+            close = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(KEYS)}"
+            raise SettingsInvalid(f"{path}: unknown key {key!r}; {hint}")
+        kind = KEYS[key]
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if isinstance(value, bool) or not fits:
+            raise SettingsInvalid(f"{path}: {key} is {value!r}; allowed: {_KINDS[kind]}")
+    return found
+
+
+def _converted(given: str, kind: Callable[[str], Any], name: str) -> Any:
+    try:
+        return kind(given)
+    except ValueError:
+        raise SettingsInvalid(f"{name} is {given!r}; allowed: {_KINDS[kind]}") from None
+
+
+_KINDS: Mapping[Any, str] = {str: "text", int: "a whole number", float: "a number"}

@@ -1,0 +1,95 @@
+"""`farm submit`: a jobs.yaml to the farm, its videos to disk as they finish."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.exits import CommandFailed, Exit
+from farm.cli.options import Address, AsJson, ConnectTimeout, Out, Overwrite, Timeout, Token
+
+DEFAULT_FOLDER = "out"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(submit)
+
+
+def submit(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A jobs.yaml; see farm init.")],
+    out: Out = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the job's name and leave it to the farm.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and print the shots; submit none.")
+    ] = False,
+    as_json: AsJson = False,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UUID",
+            help="The same id again gives the same job, never a second one.",
+            show_default=False,
+        ),
+    ] = None,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Submit a job, show its progress, and save each video as it finishes."""
+    from farm.cli import connecting, following, planning
+
+    key = _request_id(request_id)
+    plan = planning.read_plan(file, lambda number: _drawn(key, number))
+    images = planning.load_images(plan)
+    if dry_run:
+        planning.show(plan, as_json=as_json)
+        return Exit.SUCCEEDED
+    folder = out or Path(plan.output_dir or DEFAULT_FOLDER)
+    if not detach:
+        following.writable(folder)
+        if not overwrite and request_id is None:
+            planning.check_targets(plan, folder)
+    with connecting.client(
+        ctx,
+        address,
+        token,
+        connect_timeout,
+        default_connect_timeout_s=connecting.CONNECT_TIMEOUT_S,
+    ) as client:
+        handle = planning.send(client, plan, images, str(key))
+        if detach:
+            following.print_detached(handle, len(plan.shots), as_json=as_json)
+            return Exit.SUCCEEDED
+        return following.watch_and_save(
+            handle, folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+        )
+
+
+def _request_id(given: str | None) -> uuid.UUID:
+    if given is None:
+        return uuid.uuid4()
+    try:
+        key = uuid.UUID(given)
+    except ValueError:
+        key = None
+    if key is None or key.version != 4:
+        raise CommandFailed(
+            f"--request-id is {given!r}; allowed: a UUID of version 4, such as {uuid.uuid4()}"
+        )
+    return key
+
+
+def _drawn(key: uuid.UUID, number: int) -> int:
+    """A seed that the same request draws again, so that a repetition stays the same request."""
+    digest = hashlib.sha256(f"{key}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

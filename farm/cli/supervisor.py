@@ -1,0 +1,215 @@
+"""`farm up`: the gateway and the workers as child processes, started again when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from farm.cli.exits import CommandFailed
+from svdfarm import Client, errors
+from svdfarm.resources import WorkerState
+
+_GATEWAY_READY_S = 60.0
+_WORKERS_READY_S = 240.0
+_GATEWAY_STOP_S = 15.0
+_WORKERS_STOP_S = 90.0
+_RESTART_LIMIT = 5  # deaths of one child within _RESTART_WINDOW_S
+_RESTART_WINDOW_S = 120.0
+_LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class FarmSettings:
+    """What `farm up` was asked for."""
+
+    address: str
+    http: str
+    data: Path
+    workers: int | None
+    model: str | None
+    device: str
+    engine: str
+    worker_address: str | None
+    token: str | None
+
+
+class Child:
+    """One program of the farm: its process, its log, its `ready` line."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path, token: str | None) -> None:
+        self.name = name
+        self.log = log
+        self._arguments = arguments
+        self._environment = {**os.environ, **({"FARM_TOKEN": token} if token else {})}
+        self._process: subprocess.Popen[str] | None = None
+        self._ready = threading.Event()
+        self._deaths: list[float] = []
+        self.address = ""
+
+    def start(self) -> None:
+        """Starts the process; its log goes on where it was."""
+        self._ready.clear()
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "farm", self.name, *self._arguments, "--stop-on-eof"],
+                stdin=subprocess.PIPE,  # its end is our end, however that comes
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C comes to us, and we stop them in order
+            )
+        assert self._process.stdout is not None
+        reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        reader.start()
+
+    def wait_ready(self, timeout_s: float, stop: threading.Event) -> bool:
+        """Waits for the `ready` line; False if told to stop. Raises CommandFailed."""
+        deadline = time.monotonic() + timeout_s
+        while not self._ready.wait(0.1):
+            if stop.is_set():
+                return False
+            if not self.alive:
+                raise CommandFailed(f"the {self.name} ended before it was ready\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise CommandFailed(
+                    f"the {self.name} is not ready after {timeout_s:g} s\n{self.tail()}"
+                )
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def restart(self) -> None:
+        """Starts it again after a death. Raises CommandFailed where it dies all the time."""
+        now = time.monotonic()
+        self._deaths = [t for t in self._deaths if now - t < _RESTART_WINDOW_S] + [now]
+        if len(self._deaths) > _RESTART_LIMIT:
+            raise CommandFailed(f"the {self.name} dies again and again\n{self.tail()}")
+        self.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Tells it to stop, waits, and ends it if it does not."""
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def tail(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return "\n".join([*(f"  {line}" for line in lines), f"the whole log: {self.log}"])
+
+    def _read(self, stdout: IO[str]) -> None:
+        with contextlib.suppress(ValueError):  # closed by stop
+            for line in stdout:
+                word, _, address = line.strip().partition(" ")
+                if word == "ready":
+                    self.address = address
+                    self._ready.set()
+
+
+class FarmProcesses:
+    """A farm on this machine for the length of a with block."""
+
+    def __init__(self, settings: FarmSettings) -> None:
+        self._settings = settings
+        logs = settings.data / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        arguments = ["--address", settings.address, "--http", settings.http]
+        arguments += ["--data", str(settings.data)]
+        if settings.worker_address:
+            arguments += ["--worker-address", settings.worker_address]
+        self._gateway = Child("gateway", arguments, logs / "gateway.log", settings.token)
+        self._workers: Child | None = None
+        self._logs = logs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._workers is not None:
+            _say("stopping: the workers end their shots")
+            self._workers.stop(_WORKERS_STOP_S)
+        self._gateway.stop(_GATEWAY_STOP_S)
+        _say("stopped")
+
+    def run(self, stop: threading.Event) -> None:
+        """Starts everything, says `ready`, and keeps it running until `stop` is set."""
+        self._gateway.start()
+        if not self._gateway.wait_ready(_GATEWAY_READY_S, stop):
+            return
+        _say(f"gateway  {self._gateway.address}  http {self._settings.http}")
+        _say(f"data     {self._settings.data}  logs {self._logs}")
+        self._workers = Child(
+            "worker", self._worker_arguments(), self._logs / "worker.log", self._settings.token
+        )
+        self._workers.start()
+        _say("workers  starting ...")
+        if not self._workers.wait_ready(_WORKERS_READY_S, stop):
+            return
+        self._say_workers(stop)
+        print(f"ready {self._gateway.address}", flush=True)  # noqa: T201 - the contract
+        while not stop.wait(0.5):
+            for child in (self._gateway, self._workers):
+                if not child.alive:
+                    _say(f"the {child.name} died; starting it again")
+                    child.restart()
+
+    def _worker_arguments(self) -> list[str]:
+        settings = self._settings
+        arguments = ["--gateway", settings.worker_address or self._gateway.address]
+        arguments += ["--device", settings.device, "--engine", settings.engine]
+        if settings.workers is not None:
+            arguments += ["--workers", str(settings.workers)]
+        if settings.model is not None:
+            arguments += ["--model", settings.model]
+        return arguments
+
+    def _say_workers(self, stop: threading.Event) -> None:
+        """Waits until the gateway lists an ACTIVE worker, and tells who there is."""
+        deadline = time.monotonic() + _GATEWAY_READY_S
+        with Client(self._gateway.address, self._settings.token) as client:
+            while not stop.wait(0.1):
+                with contextlib.suppress(errors.Unreachable):
+                    active = [w for w in client.workers() if w.state == WorkerState.ACTIVE]
+                    if active:
+                        break
+                if time.monotonic() > deadline:
+                    raise CommandFailed("the workers did not reach the gateway")
+            else:
+                return
+        for worker in active:
+            served = ", ".join(model.name for model in worker.models)
+            note = " (random weights: a test pattern)" if served == "tiny" else ""
+            _say(
+                f"worker   {worker.name.removeprefix('workers/')}  {worker.device}  {served}{note}"
+            )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command's own output
