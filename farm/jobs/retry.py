@@ -20,8 +20,8 @@ class Reason(enum.StrEnum):
     ENCODE_FAILED = "ENCODE_FAILED"
     VIDEO_BROKEN = "VIDEO_BROKEN"
     DISK_FULL = "DISK_FULL"
-    IMAGE_INVALID = "IMAGE_INVALID"
-    PARAMS_INVALID = "PARAMS_INVALID"
+    IMAGE_REJECTED = "IMAGE_REJECTED"
+    PARAMS_REJECTED = "PARAMS_REJECTED"
     INTERNAL = "INTERNAL"
     POISON = "POISON"  # the ending of a shot that lost its worker again and again
 
@@ -45,8 +45,8 @@ RULES: Mapping[Reason, Rule] = {
     Reason.ENCODE_FAILED: Rule(3, Reason.ENCODE_FAILED),
     Reason.VIDEO_BROKEN: Rule(3, Reason.VIDEO_BROKEN),
     Reason.DISK_FULL: Rule(3, Reason.DISK_FULL),
-    Reason.IMAGE_INVALID: Rule(1, Reason.IMAGE_INVALID),
-    Reason.PARAMS_INVALID: Rule(1, Reason.PARAMS_INVALID),
+    Reason.IMAGE_REJECTED: Rule(1, Reason.IMAGE_REJECTED),
+    Reason.PARAMS_REJECTED: Rule(1, Reason.PARAMS_REJECTED),
     Reason.INTERNAL: Rule(3, Reason.INTERNAL),
     Reason.POISON: Rule(1, Reason.POISON),
 }

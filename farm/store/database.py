@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from farm.store.migrate import migrate
+from farm.store.moves import CHANGED_JOBS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +40,8 @@ class Database:
     def __init__(self, writer: Engine, reader: Engine) -> None:
         self._writer = writer
         self._reader = reader
+        # Called from the writer's thread after a commit, with the ids of the jobs it changed.
+        self.on_commit: Callable[[set[str]], None] = lambda _: None
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self._thread = threading.Thread(target=self._write_groups, name="store-write")
@@ -106,14 +109,18 @@ class Database:
         outcomes: list[Callable[[], None]] = []
         try:
             with self._writer.begin() as conn:
+                conn.info.pop(CHANGED_JOBS, None)
                 for fn, done in wanted:
                     outcomes.append(_run(conn, fn, done))
+                changed = conn.info.get(CHANGED_JOBS, set())
         except Exception as error:  # noqa: BLE001 - every caller hears why the commit failed
             for _, done in wanted:
                 done.set_exception(error)
             return
         for tell in outcomes:
             tell()
+        if changed:
+            self.on_commit(changed)
 
 
 def _run(

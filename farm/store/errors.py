@@ -11,6 +11,9 @@ StoreError
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+
 
 class StoreError(Exception):
     """The store refused; the message says what and why."""
@@ -43,3 +46,14 @@ class JobNotEnded(StoreError):
 
 class BlobConflict(StoreError):
     """A blob of this name with other content is there."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether `error`, or what caused it, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -137,6 +137,13 @@ def list_shots(conn: Connection, job_id: str, limit: int, after: int = 0) -> lis
     return [shot_from_row(row) for row in conn.execute(query)]
 
 
+def waiting_models(conn: Connection, job_id: str) -> set[str]:
+    """The models of a job's queued shots."""
+    shot = schema.shot
+    query = select(shot.c.model).where(shot.c.job_id == job_id, shot.c.state == ShotState.QUEUED)
+    return set(conn.execute(query.distinct()).scalars())
+
+
 def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[HeldLease]]:
     """Ends a job's queued shots; returns it with the leases whose workers must be told.
 

@@ -11,6 +11,8 @@ from farm.store import schema
 from farm.store.records import ShotKey
 from farm.store.rows import counts_from_row
 
+CHANGED_JOBS = "farm.changed_jobs"  # in Connection.info, until the commit
+
 _COUNTERS = {
     ShotState.QUEUED: schema.job.c.queued_count,
     ShotState.RENDERING: schema.job.c.rendering_count,
@@ -77,3 +79,4 @@ def count(
 def record_change(conn: Connection, job_id: str, shot_number: int | None) -> None:
     """Appends to the change log: the job (shot_number None) or one of its shots changed."""
     conn.execute(insert(schema.change).values(job_id=job_id, shot_number=shot_number))
+    conn.info.setdefault(CHANGED_JOBS, set()).add(job_id)

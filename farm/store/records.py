@@ -130,10 +130,10 @@ class Image:
     width_px: int
     height_px: int
 
-    @property
-    def blob_key(self) -> str:
-        """Where its bytes are."""
-        return f"images/{self.sha256}"
+
+def image_key(sha256: str) -> str:
+    """Where an image's bytes are."""
+    return f"images/{sha256}"
 
 
 def params_to_json(params: RenderParams) -> dict[str, Any]:

@@ -537,10 +537,8 @@ class Worker(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     DEVICE_FIELD_NUMBER: builtins.int
-    MEMORY_BYTES_FIELD_NUMBER: builtins.int
     SHOT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
-    DEVICE_MODEL_FIELD_NUMBER: builtins.int
     HOSTNAME_FIELD_NUMBER: builtins.int
     PID_FIELD_NUMBER: builtins.int
     MODELS_FIELD_NUMBER: builtins.int
@@ -550,16 +548,13 @@ class Worker(google.protobuf.message.Message):
     """Format: workers/{worker}"""
     state: global___Worker.State.ValueType
     device: builtins.str
-    """cuda:N as the worker's process counts, or cpu."""
-    memory_bytes: builtins.int
-    """Of the GPU; 0 on a CPU."""
+    """The GPU as its driver names it, or cpu. Empty while STARTING."""
     shot: builtins.str
     """The shot on the GPU now; empty when idle. Format: jobs/{job}/shots/{shot}"""
-    device_model: builtins.str
-    """As the driver names it, or the CPU's architecture."""
     hostname: builtins.str
     pid: builtins.int
     version: builtins.str
+    """Of the farm's software."""
     @property
     def error(self) -> global___Error:
         """Set in FAILED."""
@@ -578,10 +573,8 @@ class Worker(google.protobuf.message.Message):
         name: builtins.str = ...,
         state: global___Worker.State.ValueType = ...,
         device: builtins.str = ...,
-        memory_bytes: builtins.int = ...,
         shot: builtins.str = ...,
         error: global___Error | None = ...,
-        device_model: builtins.str = ...,
         hostname: builtins.str = ...,
         pid: builtins.int = ...,
         models: collections.abc.Iterable[global___Model] | None = ...,
@@ -589,7 +582,7 @@ class Worker(google.protobuf.message.Message):
         connect_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connect_time", b"connect_time", "error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "device_model", b"device_model", "error", b"error", "hostname", b"hostname", "memory_bytes", b"memory_bytes", "models", b"models", "name", b"name", "pid", b"pid", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "error", b"error", "hostname", b"hostname", "models", b"models", "name", b"name", "pid", b"pid", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
 
 global___Worker = Worker
 

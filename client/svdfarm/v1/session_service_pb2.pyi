@@ -140,7 +140,7 @@ class Hello(google.protobuf.message.Message):
     LEASES_FIELD_NUMBER: builtins.int
     @property
     def worker(self) -> svdfarm.v1.resources_pb2.Worker:
-        """The worker as it wants to be listed; `name`, `device`, `hostname` and `pid` are set."""
+        """The worker as it wants to be listed; `name`, `hostname` and `pid` are set."""
 
     @property
     def leases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Lease]:
@@ -163,15 +163,18 @@ class Ready(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MODELS_FIELD_NUMBER: builtins.int
+    WORKER_FIELD_NUMBER: builtins.int
     @property
-    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.Model]: ...
+    def worker(self) -> svdfarm.v1.resources_pb2.Worker:
+        """As in Hello, with `device` and `models` set now."""
+
     def __init__(
         self,
         *,
-        models: collections.abc.Iterable[svdfarm.v1.resources_pb2.Model] | None = ...,
+        worker: svdfarm.v1.resources_pb2.Worker | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["models", b"models"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["worker", b"worker"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["worker", b"worker"]) -> None: ...
 
 global___Ready = Ready
 

@@ -1,0 +1,279 @@
+"""The verbs that run programs: `up`, `gateway`, `worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.exits import CommandFailed
+from farm.cli.options import Token
+from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
+
+DEFAULT_HTTP = "127.0.0.1:8080"
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Where jobs and videos are kept.  [default: ~/.local/share/svdfarm]",
+        show_default=False,
+    ),
+]
+BindAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help=f"Where users come to, over gRPC.  [FARM_ADDRESS; default: {DEFAULT_ADDRESS}]",
+        show_default=False,
+    ),
+]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help=f"Where HTTP is served.  [default: {DEFAULT_HTTP}]",
+        show_default=False,
+    ),
+]
+WorkerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--worker-address",
+        metavar="HOST:PORT",
+        help="A port of their own for workers; required off loopback.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|PATH",
+        help="svd, svd-xt, tiny or a folder.  [FARM_MODEL; default: svd-xt on a GPU, else tiny]",
+        show_default=False,
+    ),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="[default: one a GPU, two on a CPU]", show_default=False),
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
+Engine = Annotated[str, typer.Option("--engine", metavar="default|stock")]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="float32|float16|bfloat16", show_default=False),
+]
+StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True)]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs to the command."""
+    app.command()(up)
+    app.command()(gateway)
+    app.command()(worker)
+
+
+def up(
+    ctx: typer.Context,
+    address: BindAddress = None,
+    http: Http = None,
+    data: Data = None,
+    workers: WorkerCount = None,
+    model: Model = None,
+    device: Device = "auto",
+    engine: Engine = "default",
+    worker_address: WorkerAddress = None,
+    token: Token = None,
+) -> None:
+    """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
+    _check_choice("--device", device, ("auto", "cpu", "cuda"))
+    _check_choice("--engine", engine, ("default", "stock"))
+    from farm.cli.supervisor import FarmProcesses, FarmSettings
+
+    settings = Settings.load()
+    flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
+    wanted = FarmSettings(
+        address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
+        http=settings.get("http", http, DEFAULT_HTTP),
+        data=_data(settings, data),
+        workers=settings.find("workers", workers),
+        model=_model(settings.find("model", model)),
+        device=settings.get("device", None if device == "auto" else device, "auto"),
+        engine=engine,
+        worker_address=settings.find("worker_address", worker_address),
+        token=settings.find("token", token or flags.token),
+    )
+    stop = _stop_on_signals()
+    with FarmProcesses(wanted) as farm:
+        farm.run(stop)
+
+
+def gateway(
+    ctx: typer.Context,
+    address: BindAddress = None,
+    http: Http = None,
+    data: Data = None,
+    worker_address: WorkerAddress = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="What shots that name no model get.  [default: what the workers serve]",
+            show_default=False,
+        ),
+    ] = None,
+    token: Token = None,
+    stop_on_eof: StopOnEof = False,
+) -> None:
+    """Runs the gateway alone: users and workers come to it."""
+    from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
+    from farm.gateway.server import Gateway, run
+    from farm.logs import configure_logs
+    from farm.store.errors import StoreError
+
+    settings = Settings.load()
+    flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
+    given_worker_address = settings.find("worker_address", worker_address)
+    configure_logs()
+
+    def ready(gateway: Gateway) -> None:
+        print(f"ready {gateway.address}", flush=True)  # noqa: T201 - what waits for us reads it
+
+    try:
+        config = GatewayConfig(
+            address=Address.parse(
+                settings.get("address", address or flags.address, DEFAULT_ADDRESS)
+            ),
+            http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
+            data=_data(settings, data),
+            worker_address=Address.parse(given_worker_address) if given_worker_address else None,
+            token=settings.find("token", token or flags.token),
+            default_model=model,
+        )
+        if stop_on_eof:
+            _terminate_on_eof()
+        asyncio.run(run(config, ready))
+    except (ConfigInvalid, StoreError) as error:
+        raise CommandFailed(str(error)) from error
+
+
+def worker(
+    ctx: typer.Context,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway",
+            metavar="HOST:PORT",
+            help=f"The gateway to work for.  [FARM_GATEWAY; default: {DEFAULT_ADDRESS}]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: WorkerCount = None,
+    model: Model = None,
+    device: Device = "auto",
+    dtype: Dtype = None,
+    engine: Engine = "default",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="A Ray cluster that is there already, such as `auto`.  [default: a local one]",
+            show_default=False,
+        ),
+    ] = None,
+    token: Token = None,
+    stop_on_eof: StopOnEof = False,
+) -> None:
+    """Runs workers alone: they dial a gateway."""
+    _check_choice("--device", device, ("auto", "cpu", "cuda"))
+    _check_choice("--engine", engine, ("default", "stock"))
+    from farm.cluster.local import WorkerSettings, WorkersNotStarted
+    from farm.cluster.local import workers as running
+    from farm.logs import configure_logs
+    from farm.render.errors import RenderError
+    from farm.render.folder import describe
+
+    settings = Settings.load()
+    flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
+    configure_logs()
+    address = settings.get("gateway", gateway or flags.address, DEFAULT_ADDRESS)
+    wanted_model = _model(settings.find("model", model))
+    stop = _stop_on_signals()
+    if stop_on_eof:
+        _terminate_on_eof()
+    try:
+        if wanted_model is not None:
+            describe(wanted_model)  # a folder that is none is told before Ray starts
+        wanted = WorkerSettings(
+            gateway=address,
+            token=settings.find("token", token or flags.token),
+            model=wanted_model,
+            count=settings.find("workers", workers),
+            device=device,
+            dtype=dtype,
+            engine=engine,
+            ray_address=ray_address,
+        )
+        with running(wanted) as started:
+            print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
+            kind = "GPU" if started.device == "cuda" else "CPU"
+            print(f"{started.count} {kind} workers of {started.model}", file=sys.stderr)  # noqa: T201
+            stop.wait()
+    except (RenderError, WorkersNotStarted) as error:
+        raise CommandFailed(str(error)) from error
+
+
+def _data(settings: Settings, flag: Path | None) -> Path:
+    default = Path.home() / ".local" / "share" / "svdfarm"
+    return Path(settings.get("data", str(flag) if flag else None, str(default))).expanduser()
+
+
+def _model(model: str | None) -> str | None:
+    """A folder is named in full: the worker that loads it has another working directory."""
+    if model is not None and Path(model).is_dir():
+        return str(Path(model).resolve())
+    return model
+
+
+def _check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise CommandFailed(f"{flag} is {given!r}; allowed: {', '.join(allowed)}")
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def _terminate_on_eof() -> None:
+    """Stops this process when the one that started it is gone: it held our standard input."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while os.read(0, 1024):
+                continue
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stop-on-eof", daemon=True).start()

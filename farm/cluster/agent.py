@@ -1,0 +1,319 @@
+"""The lease loop of a worker: takes shots from the gateway, renders them, reports.
+
+Threads, started by `start` and ended by `stop`: `dial` holds the session and reads it;
+`heartbeat` renews the leases, whatever the renderer does; `render` renders one shot after the
+other. A report is kept until the gateway has settled it, and sent again in the next session.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import random
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import structlog
+
+from farm.cluster.session import Session, SessionBroken
+from farm.jobs.retry import Reason
+from farm.render.errors import RenderCancelled, RenderError
+from farm.render.renderer import Renderer
+from farm.wire import duration, model_to_wire, params_from_wire
+from svdfarm.v1 import resources_pb2
+from svdfarm.v1 import session_service_pb2 as pb
+
+log = structlog.get_logger()
+
+_RETRY_FIRST_S = 0.1
+_RETRY_MAX_S = 1.0
+_HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
+
+
+@dataclass
+class Holding:
+    """A lease that this worker holds, from Assign to Settled."""
+
+    assign: pb.Assign
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
+    report: pb.SessionRequest | None = None
+    video: Path | None = None  # goes before `report`
+    sent_in: Session | None = None
+
+    @property
+    def lease(self) -> pb.Lease:
+        """What the gateway knows it by."""
+        return self.assign.lease
+
+
+class Agent:
+    """A worker as the gateway sees it."""
+
+    def __init__(
+        self,
+        address: str,
+        token: str | None,
+        *,
+        folder: Path,
+        version: str = "",
+        on_broken_device: Callable[[], None] = lambda: None,
+    ) -> None:
+        hostname = platform.node() or "localhost"
+        self.id = f"{hostname.split('.')[0]}-{uuid.uuid4().hex[:8]}"
+        self._address = address
+        self._token = token
+        self._folder = Path(tempfile.mkdtemp(prefix="videos-", dir=folder))
+        self._on_broken_device = on_broken_device
+        self._about = resources_pb2.Worker(
+            name=f"workers/{self.id}", hostname=hostname, pid=os.getpid(), version=version
+        )
+        self._lock = threading.Condition()  # of everything below
+        self._holdings: dict[str, Holding] = {}
+        self._session: Session | None = None
+        self._renderer: Renderer | None = None
+        self._leaving = False
+        self._heartbeat_s = 5.0
+        self._stopped = threading.Event()
+        self._todo: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            for target in (self._dial, self._heartbeat, self._render_all)
+        ]
+
+    def start(self) -> None:
+        """Dials the gateway: the worker is listed as STARTING."""
+        for thread in self._threads:
+            thread.start()
+
+    def serve(self, renderer: Renderer) -> None:
+        """Takes shots from now on: the worker is ACTIVE."""
+        with self._lock:
+            self._renderer = renderer
+            self._about.device = renderer.device
+            self._about.models.append(model_to_wire(renderer.info))
+            session = self._session
+        if session is not None:
+            self._tell_ready(session)
+
+    def drain(self, timeout_s: float) -> None:
+        """Ends the shots it holds and takes no more; hands back what takes longer than this."""
+        with self._lock:
+            self._leaving = True
+            self._tell_leaving()
+            self._lock.wait_for(lambda: not self._holdings, timeout_s)
+            for holding in self._holdings.values():
+                holding.handed_back = True
+                holding.cancelled.set()
+            self._lock.wait_for(lambda: not self._holdings, _HAND_BACK_S)
+
+    def stop(self) -> None:
+        """Ends the session and the threads."""
+        self._stopped.set()
+        self._todo.put(None)
+        with self._lock:
+            for holding in self._holdings.values():
+                holding.cancelled.set()
+            session = self._session
+        if session is not None:
+            session.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=10)
+        for path in self._folder.iterdir():
+            path.unlink()
+        self._folder.rmdir()
+
+    # dial
+
+    def _dial(self) -> None:
+        retry_s = _RETRY_FIRST_S
+        while not self._stopped.is_set():
+            session = Session(self._address, self._token)
+            started = time.monotonic()
+            try:
+                self._hello(session)
+                for response in session:
+                    self._take(session, response)
+                log.info("session.closed", worker=self.id)
+            except (grpc.RpcError, SessionBroken) as error:
+                told = error.details() if isinstance(error, grpc.Call) else str(error)
+                log.warning("session.broken", worker=self.id, error=told)
+            finally:
+                with self._lock:
+                    self._session = None
+                session.close()
+            retry_s = _RETRY_FIRST_S if time.monotonic() - started > 1 else retry_s
+            self._stopped.wait(retry_s * random.uniform(0.5, 1))  # noqa: S311 - spreads the herd
+            retry_s = min(retry_s * 2, _RETRY_MAX_S)
+
+    def _hello(self, session: Session) -> None:
+        with self._lock:
+            leases = [holding.lease for holding in self._holdings.values()]
+            hello = pb.Hello(worker=self._about, leases=leases)
+        session.send(pb.SessionRequest(hello=hello))
+
+    def _take(self, session: Session, response: pb.SessionResponse) -> None:
+        match response.WhichOneof("message"):
+            case "welcome":
+                self._welcomed(session, response.welcome)
+            case "assign":
+                self._assigned(response.assign)
+            case "cancel":
+                self._cancelled(response.cancel.lease)
+            case "drain":
+                with self._lock:
+                    self._leaving = True
+                    self._tell_leaving()
+            case "settled":
+                self._settled(response.settled)
+
+    def _welcomed(self, session: Session, welcome: pb.Welcome) -> None:
+        with self._lock:
+            self._heartbeat_s = welcome.heartbeat_interval.ToMicroseconds() / 1e6
+            self._session = session
+            ready = self._renderer is not None
+            if self._leaving:
+                self._tell_leaving()
+            unsettled = [h for h in self._holdings.values() if h.report is not None]
+        if ready:
+            self._tell_ready(session)
+        for holding in unsettled:
+            self._send_report(holding)
+
+    def _tell_ready(self, session: Session) -> None:
+        try:
+            session.send(pb.SessionRequest(ready=pb.Ready(worker=self._about)))
+        except SessionBroken:
+            return  # the next session tells it
+
+    def _assigned(self, assign: pb.Assign) -> None:
+        holding = Holding(assign)
+        with self._lock:
+            if assign.lease.token in self._holdings:
+                return
+            self._holdings[assign.lease.token] = holding
+        self._todo.put(holding)
+
+    def _cancelled(self, lease: pb.Lease) -> None:
+        with self._lock:
+            holding = self._holdings.get(lease.token)
+        if holding is not None:
+            holding.cancelled.set()
+
+    def _settled(self, settled: pb.Settled) -> None:
+        with self._lock:
+            holding = self._holdings.pop(settled.lease.token, None)
+            self._lock.notify_all()
+        if holding is not None and holding.video is not None:
+            holding.video.unlink(missing_ok=True)
+        if not settled.accepted:
+            log.warning("report.refused", shot=settled.lease.shot, attempt=settled.lease.attempt)
+
+    def _tell_leaving(self) -> None:
+        if self._session is not None:
+            self._session.offer(pb.SessionRequest(draining=pb.Draining()))
+
+    # heartbeat
+
+    def _heartbeat(self) -> None:
+        while not self._stopped.wait(self._heartbeat_s):
+            with self._lock:
+                session = self._session
+            if session is not None:
+                session.offer(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+
+    # render
+
+    def _render_all(self) -> None:
+        while (holding := self._todo.get()) is not None:
+            report = self._render(holding)
+            with self._lock:
+                holding.report = report
+            self._send_report(holding)
+
+    def _render(self, holding: Holding) -> pb.SessionRequest:
+        """Renders one shot; returns the report of how it ended."""
+        lease = holding.lease
+        log.info("shot.started", shot=lease.shot, attempt=lease.attempt)
+        try:
+            return self._rendered(holding)
+        except RenderCancelled:
+            if holding.handed_back:
+                return _failed(lease, Reason.WORKER_DRAINED, "the worker had to leave")
+            return pb.SessionRequest(released=pb.Released(lease=lease))
+        except RenderError as error:
+            return _failed(lease, error.reason, str(error))
+        except Exception as error:
+            log.error("render.failed", shot=lease.shot, exc_info=error)
+            reason = _reason(error)
+            if reason is Reason.GPU_ERROR:
+                self._on_broken_device()
+            return _failed(lease, reason, f"{type(error).__name__}: {error}")
+
+    def _rendered(self, holding: Holding) -> pb.SessionRequest:
+        lease, renderer = holding.lease, self._renderer
+        assert renderer is not None  # the gateway assigns after Ready
+        path = self._folder / f"{uuid.uuid4().hex}.mp4"
+        started = time.monotonic()
+        video = renderer.render(
+            holding.assign.image,
+            params_from_wire(holding.assign.params),
+            on_step=lambda step, count: self._progress(lease, step, count),
+            cancelled=holding.cancelled.is_set,
+        ).write(path)
+        elapsed_s = time.monotonic() - started
+        holding.video = path
+        log.info("shot.rendered", shot=lease.shot, attempt=lease.attempt, **video.durations_s)
+        told = resources_pb2.Video(
+            media_type="video/mp4",
+            size_bytes=video.size_bytes,
+            sha256=video.sha256,
+            frame_count=video.frame_count,
+        )
+        return pb.SessionRequest(
+            done=pb.Done(lease=lease, video=told, render_duration=duration(elapsed_s))
+        )
+
+    def _progress(self, lease: pb.Lease, step: int, step_count: int) -> None:
+        with self._lock:
+            session = self._session
+        if session is not None:
+            progress = resources_pb2.Progress(step=step, step_count=step_count)
+            message = pb.LeaseProgress(lease=lease, progress=progress)
+            session.offer(pb.SessionRequest(progress=message))
+
+    def _send_report(self, holding: Holding) -> None:
+        """Sends a report once a session: where that breaks, the next one sends it again."""
+        with self._lock:
+            session, report = self._session, holding.report
+            if session is None or report is None or holding.sent_in is session:
+                return
+            holding.sent_in = session
+        try:
+            if holding.video is not None:
+                session.send_video(holding.lease, holding.video)
+            session.send(report)
+        except SessionBroken:
+            log.info("report.kept", shot=holding.lease.shot, attempt=holding.lease.attempt)
+
+
+def _failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:
+    error = resources_pb2.Error(reason=reason, message=message)
+    return pb.SessionRequest(failed=pb.Failed(lease=lease, error=error))
+
+
+def _reason(error: Exception) -> Reason:
+    # By name: this module runs without torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Reason.OUT_OF_MEMORY
+    if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
+        return Reason.GPU_ERROR
+    return Reason.INTERNAL

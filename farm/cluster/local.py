@@ -1,0 +1,128 @@
+"""Starts workers: on this machine, or on a Ray cluster that is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from farm.jobs.params import SVD_XT, TINY
+
+log = structlog.get_logger()
+
+APPLICATION = "svdfarm"
+_OBJECT_STORE_BYTES = 100_000_000  # nothing of ours travels through it
+_DEFAULT_CPU_WORKERS = 2
+
+# Ray reads these when it is imported, and hands them to every process that it starts.
+_RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_worker_niceness": "0",  # 15 by default: everything else on the machine would go first
+    "RAY_AUTH_MODE": "token",
+}
+
+
+class WorkersNotStarted(Exception):
+    """No worker could be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What to start; None leaves the choice to the machine."""
+
+    gateway: str
+    token: str | None = None
+    model: str | None = None  # None: svd-xt on GPUs, tiny on a CPU
+    count: int | None = None  # None: one a GPU, two on a CPU
+    device: str = "auto"
+    dtype: str | None = None
+    engine: str = "default"
+    drain_s: float = 60.0
+    ray_address: str | None = None  # None: a Ray of our own, on this machine
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was started."""
+
+    count: int
+    model: str
+    device: str
+
+
+@contextlib.contextmanager
+def workers(settings: WorkerSettings) -> Iterator[Started]:
+    """Workers for the length of a with block: warm on entry, drained on exit.
+
+    Raises WorkersNotStarted.
+    """
+    for name, value in _RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if settings.ray_address is None:
+        # A secret of this cluster alone: Ray would otherwise keep one for all to read in $HOME.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+    from ray import serve
+
+    from farm.cluster.replica import WorkerConfig, worker_app
+
+    if settings.ray_address is None:
+        cores = len(os.sched_getaffinity(0))
+        ray.init(
+            num_cpus=max(cores, settings.count or _DEFAULT_CPU_WORKERS),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+    else:
+        ray.init(address=settings.ray_address)
+    try:
+        gpu_count = int(ray.cluster_resources().get("GPU", 0))
+        started = _plan(settings, gpu_count)
+        on_gpu = started.device == "cuda"
+        cores = len(os.sched_getaffinity(0))
+        config = WorkerConfig(
+            gateway=settings.gateway,
+            token=settings.token,
+            model=started.model,
+            device=started.device,
+            dtype=settings.dtype,
+            engine=settings.engine,
+            threads=None if on_gpu else max(1, cores // started.count),
+            drain_s=settings.drain_s,
+        )
+        serve.start(proxy_location="Disabled")
+        app = worker_app(config, count=started.count, cpus=1, gpus=1 if on_gpu else 0)
+        try:
+            serve.run(app, name=APPLICATION, route_prefix=None)
+            yield started
+        except RuntimeError as error:
+            raise WorkersNotStarted(f"no worker of {started.model} could start: {error}") from error
+        finally:
+            log.info("workers.draining")
+            serve.delete(APPLICATION)
+            serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def _plan(settings: WorkerSettings, gpu_count: int) -> Started:
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if gpu_count else "cpu"
+    if device == "cuda" and not gpu_count:
+        raise WorkersNotStarted(
+            "--device cuda, and Ray finds no GPU here: check nvidia-smi, or take --device cpu"
+        )
+    if device == "cuda":
+        count = settings.count or gpu_count
+        if count > gpu_count:
+            raise WorkersNotStarted(f"--workers {count}, and there are {gpu_count} GPUs")
+    else:
+        count = settings.count or min(_DEFAULT_CPU_WORKERS, len(os.sched_getaffinity(0)))
+    model = settings.model or (SVD_XT.name if device == "cuda" else TINY.name)
+    return Started(count, model, device)

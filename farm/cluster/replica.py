@@ -1,0 +1,94 @@
+"""The Ray actor that holds a GPU: a shell around the renderer and the lease loop."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray import serve
+
+from farm import __version__
+from farm.cluster.agent import Agent
+from farm.logs import configure_logs
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What one worker needs to know."""
+
+    gateway: str
+    model: str
+    token: str | None = None
+    device: str = "auto"
+    dtype: str | None = None
+    engine: str = "default"
+    threads: int | None = None  # None: torch's own choice, right for a worker with a GPU
+    drain_s: float = 60.0
+
+
+class Worker:
+    """Serve's view of a worker: made, asked for its health, told to go. It serves no requests."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        configure_logs()
+        self._healthy = True
+        self._drain_s = config.drain_s
+        self._agent = Agent(
+            config.gateway,
+            config.token,
+            folder=Path(tempfile.gettempdir()),
+            version=__version__,
+            on_broken_device=self._break,
+        )
+        self._agent.start()
+        try:
+            # Here, not above: Serve's controller imports this module and has no use for torch.
+            from farm.render.cpu import use_threads
+            from farm.render.engine import Engine
+            from farm.render.load import load
+            from farm.render.renderer import EngineRenderer
+
+            if config.threads is not None:
+                use_threads(config.threads)
+            model = load(config.model, device=config.device, dtype=config.dtype)
+            renderer = EngineRenderer(Engine(model, config.engine))
+        except BaseException:
+            self._agent.stop()
+            raise
+        self._agent.serve(renderer)
+
+    def check_health(self) -> None:
+        """Serve's hook: a device in error is only healed by a new process."""
+        if not self._healthy:
+            raise RuntimeError("the device is in error; this process must be replaced")
+
+    def __call__(self) -> str:
+        """Serve wants one; a 200 says that the replica lives."""
+        return "ok"
+
+    async def __del__(self) -> None:
+        """Serve's hook before it ends the process: no shot is lost, none is taken."""
+        await asyncio.to_thread(self._agent.drain, self._drain_s)
+        await asyncio.to_thread(self._agent.stop)
+
+    def _break(self) -> None:
+        self._healthy = False
+
+
+def worker_app(config: WorkerConfig, *, count: int, cpus: float, gpus: float) -> serve.Application:
+    """The Serve application of `count` workers."""
+    configure = serve.deployment(
+        name=config.model.rsplit("/", 1)[-1],
+        num_replicas=count,
+        ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
+        max_ongoing_requests=1,
+        max_constructor_retry_count=2,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=config.drain_s + 10,
+    )
+    application: serve.Application = configure(Worker).bind(config)
+    return application

@@ -1,0 +1,95 @@
+"""One session with the gateway: a two-way stream that a worker opened."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+
+from svdfarm.v1 import session_service_pb2 as pb
+from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
+
+CHUNK_BYTES = 256 * 1024
+_OUTBOX_MESSAGES = 16  # at most 4 MiB of video wait for a slow network
+_MESSAGE_LIMIT_BYTES = 20 * 2**20  # an image of 16 MiB and what is around it
+
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_LIMIT_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Each session has a channel of its own, and a new one must not wait for an old one's back-off.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class SessionBroken(Exception):
+    """The session has ended; the worker dials again."""
+
+
+class Session:
+    """Sends from any thread, receives in the one that iterates."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._outbox: queue.Queue[pb.SessionRequest] = queue.Queue(_OUTBOX_MESSAGES)
+        self._ended = threading.Event()
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        stub = pb_grpc.SessionServiceStub(self._channel)
+        self._call = stub.Session(self._requests(), metadata=metadata)
+
+    def __iter__(self) -> Iterator[pb.SessionResponse]:
+        """What the gateway sends, until the session ends. Raises grpc.RpcError when it breaks."""
+        try:
+            yield from self._call
+        finally:
+            self._ended.set()
+
+    def send(self, request: pb.SessionRequest) -> None:
+        """Queues a message; waits while the queue is full. Raises SessionBroken."""
+        while not self._ended.is_set():
+            try:
+                self._outbox.put(request, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+        raise SessionBroken
+
+    def offer(self, request: pb.SessionRequest) -> None:
+        """Queues a message that may be lost: progress is worth no waiting."""
+        try:
+            self._outbox.put_nowait(request)
+        except queue.Full:
+            return
+
+    def send_video(self, lease: pb.Lease, path: Path) -> None:
+        """Queues a whole file in chunks. Raises SessionBroken."""
+        offset_bytes = 0
+        with path.open("rb") as file:
+            while data := file.read(CHUNK_BYTES):
+                chunk = pb.VideoChunk(lease=lease, offset_bytes=offset_bytes, data=data)
+                self.send(pb.SessionRequest(video_chunk=chunk))
+                offset_bytes += len(data)
+
+    def close(self) -> None:
+        """Ends the session, once what is queued was sent or a second has passed."""
+        deadline = threading.Event()
+        for _ in range(100):
+            if self._outbox.empty() or self._ended.is_set():
+                break
+            deadline.wait(0.01)
+        self._ended.set()
+        self._call.cancel()
+        self._channel.close()
+
+    def _requests(self) -> Iterator[pb.SessionRequest]:
+        while not self._ended.is_set():
+            try:
+                yield self._outbox.get(timeout=0.1)
+            except queue.Empty:
+                continue

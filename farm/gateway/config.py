@@ -1,0 +1,84 @@
+"""The gateway's settings, checked once at the start."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ConfigInvalid(ValueError):
+    """A setting that cannot be used; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """HOST:PORT; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads HOST:PORT or [IPV6]:PORT. Raises ConfigInvalid."""
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise ConfigInvalid(f"address {text!r}; write HOST:PORT, such as 127.0.0.1:50051")
+        return cls(host, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one caller can make the gateway hold."""
+
+    message_bytes: int = 20 * 2**20
+    concurrent_rpcs: int = 2000
+    streams_per_connection: int = 100
+    unary_timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """Everything the gateway needs to know."""
+
+    address: Address
+    http: Address
+    data: Path
+    worker_address: Address | None = None  # None: workers come to `address`
+    token: str | None = None
+    default_model: str | None = None  # None: what the connected workers serve, else svd-xt
+    lease_s: float = 30.0
+    heartbeat_s: float = 5.0
+    # How long a worker whose session broke may take to come back with its shot.
+    reconnect_grace_s: float = 0.5
+    stop_grace_s: float = 5.0
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        for address in (self.address, self.worker_address):
+            if address and not address.is_loopback and not self.token:
+                raise ConfigInvalid(
+                    f"{address} can be reached from other machines and no token is set: set "
+                    "FARM_TOKEN to a secret of your own, or bind to 127.0.0.1"
+                )
+        if not self.address.is_loopback and self.worker_address is None:
+            raise ConfigInvalid(
+                f"{self.address} can be reached from other machines: give the workers a port of "
+                "their own with --worker-address, such as 0.0.0.0:50052"
+            )
+        if self.token is not None and len(self.token) < 16:
+            raise ConfigInvalid("FARM_TOKEN is shorter than 16 characters; use a long random one")

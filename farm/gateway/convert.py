@@ -1,0 +1,81 @@
+"""Records of the store and messages of the wire, each made from the other."""
+
+from __future__ import annotations
+
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
+
+from farm.store.records import Image, Job, Lease, Shot, ShotKey
+from farm.wire import duration, params_to_wire, timestamp
+
+MEDIA_TYPE = "video/mp4"
+
+
+def job_to_wire(job: Job, notice: str = "") -> pb.Job:
+    """A job."""
+    return pb.Job(
+        name=job.name,
+        display_name=job.display_name,
+        state=pb.Job.State.Value(job.state.value),
+        priority=job.priority,
+        shot_count=job.shot_count,
+        succeeded_shot_count=job.counts.succeeded,
+        failed_shot_count=job.counts.failed,
+        cancelled_shot_count=job.counts.cancelled,
+        create_time=timestamp(job.create_time_s),
+        start_time=timestamp(job.start_time_s),
+        end_time=timestamp(job.end_time_s),
+        notice=notice,
+    )
+
+
+def shot_to_wire(shot: Shot, progress: pb.Progress | None = None) -> pb.Shot:
+    """A shot; `progress` is of its present attempt."""
+    message = pb.Shot(
+        name=str(shot.key),
+        image=f"images/{shot.image_sha256}",
+        params=params_to_wire(shot.params),
+        state=pb.Shot.State.Value(shot.state.value),
+        attempt_count=shot.attempt_count,
+        display_name=shot.display_name,
+        output_name=shot.output_name,
+        worker=f"workers/{shot.worker}" if shot.worker else "",
+        progress=progress,
+        render_duration=duration(shot.render_duration_s),
+    )
+    if shot.video is not None:
+        message.video.CopyFrom(
+            pb.Video(
+                name=f"{shot.key}/video",
+                media_type=MEDIA_TYPE,
+                size_bytes=shot.video.size_bytes,
+                sha256=shot.video.sha256,
+                frame_count=shot.video.frame_count,
+            )
+        )
+    if shot.failure is not None:
+        message.error.CopyFrom(pb.Error(reason=shot.failure.reason, message=shot.failure.message))
+    return message
+
+
+def image_to_wire(image: Image) -> pb.Image:
+    """An image."""
+    return pb.Image(
+        name=f"images/{image.sha256}",
+        size_bytes=image.size_bytes,
+        width_px=image.width_px,
+        height_px=image.height_px,
+    )
+
+
+def lease_to_wire(lease: Lease) -> session_pb.Lease:
+    """A lease."""
+    return session_pb.Lease(shot=str(lease.shot), attempt=lease.attempt, token=lease.token)
+
+
+def lease_from_wire(message: session_pb.Lease) -> Lease:
+    """A lease. Raises ValueError for a name that is none."""
+    parts = message.shot.split("/")
+    if len(parts) != 4:
+        raise ValueError(f"{message.shot!r} is not the name of a shot")
+    return Lease(ShotKey(parts[1], int(parts[3])), message.attempt, message.token)

@@ -1,0 +1,149 @@
+"""Sends queued shots to free workers, and takes back what was lost.
+
+Two tasks, started by `run` and ended with it: one assigns whenever something changed, one looks
+for leases that ran out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+from svdfarm.v1 import session_service_pb2 as session_pb
+
+from farm.gateway.convert import lease_to_wire
+from farm.gateway.feed import Feed
+from farm.gateway.workers import Worker, Workers
+from farm.jobs.retry import Reason
+from farm.jobs.schedule import WorkerView, assign
+from farm.store import leases
+from farm.store.leases import Claim
+from farm.store.records import Lease, image_key
+from farm.store.store import Store
+from farm.wire import params_to_wire
+
+log = structlog.get_logger()
+
+# Shots looked at for each free slot: enough to pass over those that wait for a worker of their
+# model or for one that has not failed them.
+_LOOK_AHEAD = 4
+
+
+class Dispatcher:
+    """The one place where shots are handed out."""
+
+    def __init__(self, store: Store, workers: Workers, feed: Feed) -> None:
+        self._store = store
+        self._workers = workers
+        self._feed = feed
+        self._wake = asyncio.Event()
+        self.stale_report_count = 0
+
+    def wake(self) -> None:
+        """Says that a shot was queued or a worker became free."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Dispatches until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._dispatch())
+            tasks.create_task(self._take_back())
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            views = [worker.view for worker in self._workers]
+            free = sum(v.free_slots for v in views if not v.leaving and v.models)
+            if not free:
+                continue
+            expiry_s = self._store.clock.steady_s() + self._store.lease_s
+            claims = await self._store.database.write(
+                _claim_for, views, free * _LOOK_AHEAD, expiry_s, self._store.clock.wall_s()
+            )
+            for claim in claims:
+                worker = self._workers.get(claim.shot.worker or "")
+                if worker is None:
+                    gone = "the worker left before the shot was sent"
+                    await self.fail(None, claim.lease, Reason.WORKER_DRAINED, gone)
+                    continue
+                worker.leases[claim.lease.token] = claim.lease
+                await self._send(worker, claim)
+
+    async def _send(self, worker: Worker, claim: Claim) -> None:
+        shot, lease = claim.shot, claim.lease
+        log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
+        try:
+            image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
+        except FileNotFoundError:
+            await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
+            return
+        worker.send(
+            session_pb.SessionResponse(
+                assign=session_pb.Assign(
+                    lease=lease_to_wire(lease),
+                    params=params_to_wire(shot.params),
+                    image=image,
+                    image_sha256=shot.image_sha256,
+                )
+            )
+        )
+
+    async def fail(self, worker: Worker | None, lease: Lease, reason: Reason, message: str) -> bool:
+        """Ends an attempt without a video. False: the lease was lost before."""
+        now_s = self._store.clock.wall_s()
+        accepted = await self._store.database.write(leases.fail, lease, reason, message, now_s)
+        log.info(
+            "attempt.failed" if accepted else "attempt.stale",
+            shot=str(lease.shot),
+            attempt=lease.attempt,
+            worker=worker.id if worker else None,
+            reason=str(reason),
+            message=message,
+        )
+        self.settled(worker, lease, accepted)
+        return accepted
+
+    def settled(self, worker: Worker | None, lease: Lease, accepted: bool) -> None:
+        """Frees the slot of an attempt whose report was accepted or refused."""
+        if worker is not None:
+            worker.leases.pop(lease.token, None)
+        if not accepted:
+            self.stale_report_count += 1
+        self._feed.end_progress(lease)
+        self.wake()
+
+    def cancel(self, worker_id: str, lease: Lease) -> None:
+        """Tells a worker to let go of a shot."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.send(
+                session_pb.SessionResponse(cancel=session_pb.Cancel(lease=lease_to_wire(lease)))
+            )
+
+    async def _take_back(self) -> None:
+        while True:
+            await asyncio.sleep(self._store.lease_s / 10)
+            clock = self._store.clock
+            lost = await self._store.database.write(
+                leases.take_back_expired, clock.steady_s(), clock.wall_s()
+            )
+            for held in lost:
+                log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
+                self.cancel(held.worker, held.lease)
+                worker = self._workers.get(held.worker)
+                self.settled(worker, held.lease, accepted=True)
+
+
+def _claim_for(
+    conn: Connection, views: list[WorkerView], limit: int, expiry_s: float, now_s: float
+) -> list[Claim]:
+    models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
+    queued = {str(q.key): q for q in leases.queue(conn, models, limit)}
+    chosen = assign([q.candidate for q in queued.values()], views)
+    claims = (
+        leases.claim(conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s)
+        for a in chosen
+    )
+    return [claim for claim in claims if claim is not None]

@@ -1,0 +1,151 @@
+"""What users send, checked: images, and the shots of a job. All or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import grpc
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
+
+from farm.gateway import names
+from farm.gateway.convert import image_to_wire
+from farm.gateway.wall import Refusal, Violation, invalid, invalid_fields
+from farm.jobs.names import NameInvalid, check_output_name
+from farm.jobs.params import (
+    MAX_SHOTS_PER_JOB,
+    SEED_MAX,
+    ModelInfo,
+    RenderParams,
+    problems,
+    resolve,
+)
+from farm.render.errors import ImageRejected
+from farm.render.image import MAX_IMAGE_BYTES, open_image
+from farm.store import inputs
+from farm.store.records import Image, NewJob, NewShot, image_key
+from farm.store.store import Store
+from farm.wire import CodecUnknown, params_from_wire
+
+_SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+async def receive_image(
+    store: Store, requests: AsyncIterator[pb.UploadImageRequest]
+) -> resources_pb2.Image:
+    """Reads, checks and stores one image; the same bytes twice make one."""
+    content = bytearray()
+    async for request in requests:
+        content += request.data
+        if len(content) > MAX_IMAGE_BYTES:
+            raise Refusal(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"the image has more than {MAX_IMAGE_BYTES} bytes; send a smaller file",
+                "IMAGE_TOO_LARGE",
+                {"limit_bytes": str(MAX_IMAGE_BYTES)},
+            )
+    data = bytes(content)
+    try:
+        size = (await asyncio.to_thread(open_image, data)).size
+    except ImageRejected as error:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error), "IMAGE_REJECTED") from error
+    image = Image(hashlib.sha256(data).hexdigest(), len(data), *size)
+    await store.blobs.put(image_key(image.sha256), data)
+    await store.database.write(inputs.put_image, image, store.clock.wall_s())
+    return image_to_wire(image)
+
+
+def read_job(
+    request: pb.CreateJobRequest, models: Mapping[str, ModelInfo], default_model: str
+) -> NewJob:
+    """The job that a request describes, every parameter resolved. Raises Refusal."""
+    if not 1 <= len(request.shots) <= MAX_SHOTS_PER_JOB:
+        raise invalid("shots", f"has {len(request.shots)}; allowed: from 1 to {MAX_SHOTS_PER_JOB}")
+    violations = list(_job_violations(request.job))
+    shots = []
+    for index, message in enumerate(request.shots):
+        try:
+            shots.append(_read_shot(index, message, models, default_model))
+        except Refusal as refusal:
+            violations += refusal.violations
+    violations += _repeated_output_names(shots)
+    if violations:
+        raise invalid_fields(tuple(violations))
+    return NewJob(
+        display_name=request.job.display_name,
+        priority=request.job.priority,
+        shots=tuple(shots),
+        request_id=names.request_id(request.request_id),
+        request_sha256=_content_sha256(request),
+    )
+
+
+def _content_sha256(request: pb.CreateJobRequest) -> str:
+    content = pb.CreateJobRequest(job=request.job, shots=request.shots)
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _job_violations(job: resources_pb2.Job) -> Iterator[Violation]:
+    if len(job.display_name) > 128:
+        yield Violation("job.display_name", "is longer than 128 characters")
+    if not 0 <= job.priority <= 100:
+        yield Violation("job.priority", f"is {job.priority}; allowed: from 0 to 100")
+
+
+def _read_shot(
+    index: int,
+    message: resources_pb2.Shot,
+    models: Mapping[str, ModelInfo],
+    default_model: str,
+) -> NewShot:
+    field = f"shots[{index}]"
+    image_sha256 = names.image_sha256(message.image, f"{field}.image")
+    try:
+        given = params_from_wire(message.params)
+    except CodecUnknown as error:
+        raise invalid(f"{field}.codec", str(error)) from error
+    model = models.get(given.model or default_model)
+    if model is None:
+        known = ", ".join(sorted(models))
+        raise invalid(f"{field}.model", f"is {given.model!r}; this farm knows {known}")
+    params = resolve(given, model, seed=secrets.randbelow(SEED_MAX))
+    found = tuple(
+        Violation(
+            f"{field}.{p.field}", f"is {p.given}; allowed: {p.allowed}{_by_default(given, p.field)}"
+        )
+        for p in problems(params)
+    )
+    if found:
+        raise invalid_fields(found)
+    display_name = message.display_name or f"shot-{index + 1}"
+    if not _SHOT_NAME.fullmatch(display_name):
+        raise invalid(
+            f"{field}.display_name",
+            f"is {display_name!r}; allowed: at most 128 letters, digits, '.', '_' and '-', not "
+            "starting with '.'",
+        )
+    try:
+        output_name = check_output_name(message.output_name or f"{display_name}.mp4")
+    except NameInvalid as error:
+        raise invalid(f"{field}.output_name", str(error)) from error
+    return NewShot(display_name, output_name, image_sha256, params)
+
+
+def _by_default(given: RenderParams, field: str) -> str:
+    return "" if getattr(given, field) is not None else " (a default; set it too)"
+
+
+def _repeated_output_names(shots: list[NewShot]) -> Iterator[Violation]:
+    counted = Counter(shot.output_name for shot in shots)
+    for index, shot in enumerate(shots):
+        if counted[shot.output_name] > 1:
+            yield Violation(
+                f"shots[{index}].output_name",
+                f"is {shot.output_name!r}, as that of {counted[shot.output_name] - 1} other "
+                "shots; every video needs a name of its own",
+            )

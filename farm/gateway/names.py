@@ -1,0 +1,79 @@
+"""Resource names on the wire (AIP-122)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from farm.gateway.wall import invalid
+from farm.store.records import ShotKey
+
+_JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
+_SHOT = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
+_IMAGE = re.compile(r"images/([0-9a-f]{64})")
+
+
+def job_id(name: str, field: str = "name") -> str:
+    """The id in `jobs/{job}`."""
+    match = _JOB.fullmatch(name)
+    if match is None:
+        raise invalid(field, f"is {name!r}; allowed: jobs/ID")
+    return match[1]
+
+
+def shot_key(name: str, field: str = "name") -> ShotKey:
+    """The key in `jobs/{job}/shots/{shot}`."""
+    match = _SHOT.fullmatch(name)
+    if match is None:
+        raise invalid(field, f"is {name!r}; allowed: jobs/ID/shots/NUMBER")
+    return ShotKey(match[1], int(match[2]))
+
+
+def video_shot(name: str) -> ShotKey:
+    """The key in `jobs/{job}/shots/{shot}/video`."""
+    shot, slash, video = name.rpartition("/")
+    if not slash or video != "video":
+        raise invalid("name", f"is {name!r}; allowed: jobs/ID/shots/NUMBER/video")
+    return shot_key(shot)
+
+
+def image_sha256(name: str, field: str = "name") -> str:
+    """The digest in `images/{sha256}`."""
+    match = _IMAGE.fullmatch(name)
+    if match is None:
+        raise invalid(field, f"is {name!r}; allowed: images/ and 64 lower-case hex digits")
+    return match[1]
+
+
+def worker_id(name: str) -> str:
+    """The id in `workers/{worker}`."""
+    collection, _, identifier = name.partition("/")
+    if collection != "workers" or not identifier:
+        raise invalid("name", f"is {name!r}; allowed: workers/ID")
+    return identifier
+
+
+def request_id(text: str) -> str | None:
+    """A UUID, or None where the caller gave none."""
+    if not text:
+        return None
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise invalid("request_id", f"is {text!r}; allowed: a UUID") from None
+
+
+def page_token(text: str) -> int | None:
+    """The position in a list that a page token holds."""
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 15:
+        raise invalid("page_token", "is not a token of this farm; use next_page_token as it came")
+    return int(text)
+
+
+def page_size(given: int) -> int:
+    """How long a page may be: 50 where nothing was asked for, at most 1000."""
+    if given < 0:
+        raise invalid("page_size", f"is {given}; allowed: from 0")
+    return min(given or 50, 1000)

@@ -1,0 +1,204 @@
+"""RenderService: what users talk to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import structlog
+from google.protobuf.empty_pb2 import Empty
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
+from svdfarm.v1 import resources_pb2
+
+from farm.gateway import intake, names
+from farm.gateway.config import Limits
+from farm.gateway.convert import image_to_wire, job_to_wire, shot_to_wire
+from farm.gateway.dispatch import Dispatcher
+from farm.gateway.feed import Feed
+from farm.gateway.wall import Context, invalid, streaming, unary
+from farm.gateway.watch import watch_job
+from farm.gateway.workers import Workers
+from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
+from farm.jobs.states import ShotState
+from farm.store import inputs, jobs
+from farm.store.errors import NotFound
+from farm.store.records import Job, Shot
+from farm.store.store import Store
+
+log = structlog.get_logger()
+
+
+class RenderService(pb_grpc.RenderServiceServicer):
+    """Turns images into videos."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        feed: Feed,
+        dispatcher: Dispatcher,
+        *,
+        default_model: str | None,
+        limits: Limits,
+    ) -> None:
+        self.limits = limits
+        self._store = store
+        self._workers = workers
+        self._feed = feed
+        self._dispatcher = dispatcher
+        self._default_model = default_model
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ends the watches: their callers come back to the next gateway."""
+        self._stopping = True
+        self._feed.wake_all()
+
+    @unary
+    async def UploadImage(  # noqa: N802 - the proto's name, here and below
+        self, requests: AsyncIterator[pb.UploadImageRequest], context: Context
+    ) -> resources_pb2.Image:
+        """Stores an image."""
+        return await intake.receive_image(self._store, requests)
+
+    @unary
+    async def GetImage(  # noqa: N802
+        self, request: pb.GetImageRequest, context: Context
+    ) -> resources_pb2.Image:
+        """Tells whether an image is here."""
+        sha256 = names.image_sha256(request.name)
+        return image_to_wire(await self._store.database.read(inputs.get_image, sha256))
+
+    @unary
+    async def CreateJob(  # noqa: N802
+        self, request: pb.CreateJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Checks every shot, then stores and queues them all."""
+        models = await self._models()
+        new = intake.read_job(request, models, self._default(models))
+        now_s = self._store.clock.wall_s()
+        job = await self._store.database.write(jobs.create_job, new, now_s)
+        log.info("job.created", job=job.name, shots=job.shot_count)
+        self._dispatcher.wake()
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def GetJob(  # noqa: N802
+        self, request: pb.GetJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """One job."""
+        job = await self._store.database.read(jobs.get_job, names.job_id(request.name))
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def ListJobs(  # noqa: N802
+        self, request: pb.ListJobsRequest, context: Context
+    ) -> pb.ListJobsResponse:
+        """A page of jobs, newest first."""
+        size = names.page_size(request.page_size)
+        before = names.page_token(request.page_token)
+        found = await self._store.database.read(jobs.list_jobs, size, before)
+        token = str(found[-1].number) if len(found) == size else ""
+        return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
+
+    @unary
+    async def DeleteJob(  # noqa: N802
+        self, request: pb.DeleteJobRequest, context: Context
+    ) -> Empty:
+        """Deletes an ended job; its videos go after its rows, so that no row lacks its video."""
+        job_id = names.job_id(request.name)
+        keys = await self._store.database.write(jobs.delete_job, job_id)
+        await self._store.blobs.delete(keys)
+        log.info("job.deleted", job=request.name, videos=len(keys))
+        self._feed.wake(job_id)
+        return Empty()
+
+    @unary
+    async def CancelJob(  # noqa: N802
+        self, request: pb.CancelJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Ends what waits, and tells the workers to let go of the rest."""
+        job, held = await self._store.database.write(
+            jobs.cancel_job, names.job_id(request.name), self._store.clock.wall_s()
+        )
+        log.info("job.cancelled", job=job.name, rendering=len(held))
+        for lease in held:
+            self._dispatcher.cancel(lease.worker, lease.lease)
+        return job_to_wire(job)
+
+    @streaming
+    async def WatchJob(  # noqa: N802
+        self, request: pb.WatchJobRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchJobResponse, None]:
+        """The job and its shots, then every change until the job has ended."""
+        responses = watch_job(
+            self._store,
+            self._feed,
+            names.job_id(request.name),
+            request.resume_token,
+            self._notice,
+            lambda: self._stopping,
+        )
+        async for response in responses:
+            yield response
+
+    @unary
+    async def GetShot(  # noqa: N802
+        self, request: pb.GetShotRequest, context: Context
+    ) -> resources_pb2.Shot:
+        """One shot."""
+        shot = await self._store.database.read(jobs.get_shot, names.shot_key(request.name))
+        return self._shot_to_wire(shot)
+
+    @unary
+    async def ListShots(  # noqa: N802
+        self, request: pb.ListShotsRequest, context: Context
+    ) -> pb.ListShotsResponse:
+        """A page of a job's shots, in the order of its request."""
+        size = names.page_size(request.page_size)
+        after = names.page_token(request.page_token) or 0
+        job_id = names.job_id(request.parent, "parent")
+        found = await self._store.database.read(jobs.list_shots, job_id, size, after)
+        token = str(found[-1].key.number) if len(found) == size else ""
+        return pb.ListShotsResponse(shots=map(self._shot_to_wire, found), next_page_token=token)
+
+    @streaming
+    async def DownloadVideo(  # noqa: N802
+        self, request: pb.DownloadVideoRequest, context: Context
+    ) -> AsyncGenerator[pb.DownloadVideoResponse, None]:
+        """A video's bytes from an offset on."""
+        shot = await self._store.database.read(jobs.get_shot, names.video_shot(request.name))
+        if shot.video is None:
+            raise NotFound("video", f"{request.name}: the shot is {shot.state}")
+        if not 0 <= request.offset_bytes <= shot.video.size_bytes:
+            raise invalid(
+                "offset_bytes",
+                f"is {request.offset_bytes}; allowed: from 0 to {shot.video.size_bytes}",
+            )
+        try:
+            async for data in self._store.blobs.read(shot.video.key, request.offset_bytes):
+                yield pb.DownloadVideoResponse(data=data)
+        except FileNotFoundError as error:  # its job was deleted in between
+            raise NotFound("video", request.name) from error
+
+    def _shot_to_wire(self, shot: Shot) -> resources_pb2.Shot:
+        rendering = shot.state is ShotState.RENDERING
+        progress = self._feed.progress(shot.key, shot.attempt_count) if rendering else None
+        return shot_to_wire(shot, progress)
+
+    async def _models(self) -> dict[str, ModelInfo]:
+        served = await self._store.database.read(inputs.list_models)
+        return {**KNOWN_MODELS, **served}
+
+    def _default(self, models: dict[str, ModelInfo]) -> str:
+        """The configured model, else what most connected workers serve, else svd-xt."""
+        return self._default_model or next(iter(self._workers.models()), SVD_XT.name)
+
+    async def _notice(self, job: Job) -> str:
+        if not job.counts.queued:
+            return ""
+        waiting = await self._store.database.read(jobs.waiting_models, job.id)
+        missing = sorted(waiting - set(self._workers.models()))
+        if not missing:
+            return ""
+        return f"no connected worker serves {', '.join(missing)}; its shots wait for one"

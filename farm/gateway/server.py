@@ -1,0 +1,192 @@
+"""Puts the gateway together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+from svdfarm.v1 import (
+    render_service_pb2_grpc,
+    session_service_pb2_grpc,
+    worker_service_pb2_grpc,
+)
+
+from farm.gateway.auth import TokenAuth
+from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
+from farm.gateway.dispatch import Dispatcher
+from farm.gateway.feed import Feed
+from farm.gateway.http import HttpServer, http_server
+from farm.gateway.render_service import RenderService
+from farm.gateway.session_service import SessionService
+from farm.gateway.worker_service import WorkerService
+from farm.gateway.workers import Workers
+from farm.store.store import Store
+
+log = structlog.get_logger()
+
+USER_SERVICES = ("svdfarm.v1.RenderService", "svdfarm.v1.WorkerService")
+WORKER_SERVICES = ("svdfarm.v1.SessionService",)
+
+
+class Gateway:
+    """A gateway that serves; made by `open`, ended by `stop`."""
+
+    def __init__(self, config: GatewayConfig, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._workers = Workers()
+        self._feed = Feed()
+        self._dispatcher = Dispatcher(store, self._workers, self._feed)
+        self._health = health_aio.HealthServicer()
+        self._render = RenderService(
+            store,
+            self._workers,
+            self._feed,
+            self._dispatcher,
+            default_model=config.default_model,
+            limits=config.limits,
+        )
+        self._sessions = SessionService(
+            store,
+            self._workers,
+            self._feed,
+            self._dispatcher,
+            heartbeat_s=config.heartbeat_s,
+            reconnect_grace_s=config.reconnect_grace_s,
+        )
+        self._servers: list[grpc.aio.Server] = []
+        self._http: HttpServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._serving = False
+        self.address = config.address
+        self.worker_address = config.worker_address or config.address
+        self.http = config.http
+
+    async def start(self) -> None:
+        """Binds every port and serves. Raises ConfigInvalid where a port cannot be had."""
+        loop = asyncio.get_running_loop()
+
+        def on_commit(job_ids: set[str]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody watches
+                loop.call_soon_threadsafe(self._on_commit, job_ids)
+
+        self._store.database.on_commit = on_commit
+        await self._start_http()
+        users = self._new_server()
+        render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
+        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(
+            WorkerService(self._workers, self._config.limits), users
+        )
+        session_server = users
+        names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
+        if self._config.worker_address is not None:
+            session_server, names = self._new_server(), USER_SERVICES
+            self._serve_health(session_server, WORKER_SERVICES)
+        session_service_pb2_grpc.add_SessionServiceServicer_to_server(
+            self._sessions, session_server
+        )
+        self._serve_health(users, names)
+        self.address = _bind(users, self._config.address)
+        self.worker_address = self.address
+        if self._config.worker_address is not None:
+            self.worker_address = _bind(session_server, self._config.worker_address)
+        for server in self._servers:
+            await server.start()
+        self._tasks.append(asyncio.create_task(self._dispatcher.run()))
+        for name in ("", *USER_SERVICES, *WORKER_SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._serving = True
+        self._dispatcher.wake()
+        log.info("gateway.ready", address=str(self.address), http=str(self.http))
+
+    async def stop(self) -> None:
+        """Takes no more calls, lets those under way end, and closes the store."""
+        log.info("gateway.stopping")
+        self._serving = False
+        await self._health.enter_graceful_shutdown()
+        self._render.stop()
+        await self._sessions.close()
+        grace_s = self._config.stop_grace_s
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+        if self._http is not None:
+            self._http.should_exit = True
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._store.close)
+
+    def _on_commit(self, job_ids: set[str]) -> None:
+        for job_id in job_ids:
+            self._feed.wake(job_id)
+        self._dispatcher.wake()
+
+    async def _start_http(self) -> None:
+        self._http = http_server(self._config.http, lambda: self._serving)
+        self._tasks.append(asyncio.create_task(self._http.serve()))
+        while not self._http.started:
+            if self._tasks[0].done():
+                raise ConfigInvalid(f"--http {self._config.http} cannot be bound: is it in use?")
+            await asyncio.sleep(0.01)
+        self.http = Address(self._config.http.host, self._http.port)
+
+    def _new_server(self) -> grpc.aio.Server:
+        limits = self._config.limits
+        server = grpc.aio.server(
+            interceptors=[TokenAuth(self._config.token)] if self._config.token else [],
+            maximum_concurrent_rpcs=limits.concurrent_rpcs,
+            options=[
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                ("grpc.max_send_message_length", limits.message_bytes),
+                ("grpc.max_concurrent_streams", limits.streams_per_connection),
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.max_ping_strikes", 2),
+                ("grpc.so_reuseport", 0),  # a port in use is an error, not a share
+            ],
+        )
+        self._servers.append(server)
+        return server
+
+    def _serve_health(self, server: grpc.aio.Server, names: tuple[str, ...]) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        served = (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(served, server)
+
+
+def _bind(server: grpc.aio.Server, address: Address) -> Address:
+    try:
+        port = server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise ConfigInvalid(f"{address} cannot be bound: is it in use? ({error})") from error
+    return Address(address.host, port)
+
+
+@contextlib.asynccontextmanager
+async def serving(config: GatewayConfig) -> AsyncIterator[Gateway]:
+    """A gateway for the length of a with block."""
+    store = await asyncio.to_thread(Store.open, config.data, lease_s=config.lease_s)
+    gateway = Gateway(config, store)
+    try:
+        await gateway.start()
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+async def run(config: GatewayConfig, ready: Callable[[Gateway], None]) -> None:
+    """Serves until SIGTERM or SIGINT; calls `ready` once calls are answered."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(config) as gateway:
+        ready(gateway)
+        await stop.wait()

@@ -1,0 +1,231 @@
+"""SessionService: what workers talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+
+import structlog
+from svdfarm.v1 import session_service_pb2 as pb
+from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
+
+from farm.gateway.convert import lease_from_wire, lease_to_wire
+from farm.gateway.dispatch import Dispatcher
+from farm.gateway.feed import Feed
+from farm.gateway.names import worker_id
+from farm.gateway.upload import Upload, UploadRefused, publish
+from farm.gateway.wall import Context, invalid, streaming
+from farm.gateway.workers import Worker, Workers
+from farm.jobs.retry import Reason
+from farm.store import inputs, leases
+from farm.store.errors import is_disk_full
+from farm.store.records import Lease
+from farm.store.store import Store
+from farm.wire import duration, model_from_wire
+
+log = structlog.get_logger()
+
+
+class SessionService(pb_grpc.SessionServiceServicer):
+    """One `Session` call a worker, for as long as it lives."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        feed: Feed,
+        dispatcher: Dispatcher,
+        *,
+        heartbeat_s: float,
+        reconnect_grace_s: float,
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._feed = feed
+        self._dispatcher = dispatcher
+        self._heartbeat_s = heartbeat_s
+        self._reconnect_grace_s = reconnect_grace_s
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @streaming
+    async def Session(  # noqa: N802 - the proto's name
+        self, requests: AsyncIterator[pb.SessionRequest], context: Context
+    ) -> AsyncGenerator[pb.SessionResponse, None]:
+        """Greets a worker, then reads what it reports and writes what it is to do."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("message") != "hello":
+            raise invalid("hello", "is missing; the first message of a session is Hello")
+        worker = Worker(worker_id(first.hello.worker.name), first.hello.worker)
+        yield pb.SessionResponse(
+            welcome=pb.Welcome(
+                heartbeat_interval=duration(self._heartbeat_s),
+                lease_duration=duration(self._store.lease_s),
+            )
+        )
+        await self._greet(worker, [lease_from_wire(lease) for lease in first.hello.leases])
+        reader = asyncio.create_task(self._read(worker, requests))
+        try:
+            while (message := await worker.outbox.get()) is not None:
+                yield message
+        finally:
+            reader.cancel()
+            self._workers.leave(worker)
+            self._feed.wake_all()
+            log.info("session.ended", worker=worker.id, leases=len(worker.leases))
+            self._spawn(self._take_back_unless_back(worker))
+
+    async def _greet(self, worker: Worker, brought: list[Lease]) -> None:
+        """Adopts the leases that the worker still holds, takes back those it has lost."""
+        database, expiry_s = (
+            self._store.database,
+            self._store.clock.steady_s() + self._store.lease_s,
+        )
+        for lease in brought:
+            if await database.write(leases.adopt, lease, worker.id, expiry_s):
+                worker.leases[lease.token] = lease
+                log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
+            else:
+                self._dispatcher.stale_report_count += 1
+                worker.send(pb.SessionResponse(cancel=pb.Cancel(lease=lease_to_wire(lease))))
+        self._workers.join(worker)
+        for lease in await database.read(leases.held_by, worker.id):
+            if lease not in brought:
+                lost = "the worker came back without this shot"
+                await self._dispatcher.fail(worker, lease, Reason.WORKER_LOST, lost)
+        log.info("session.started", worker=worker.id)
+
+    async def _read(self, worker: Worker, requests: AsyncIterator[pb.SessionRequest]) -> None:
+        uploads: dict[str, Upload] = {}
+        try:
+            async for request in requests:
+                await self._take(worker, request, uploads)
+        except Exception as error:
+            log.warning("session.broken", worker=worker.id, exc_info=error)
+        finally:
+            for upload in uploads.values():
+                upload.discard()
+            worker.outbox.put_nowait(None)
+
+    async def _take(
+        self, worker: Worker, request: pb.SessionRequest, uploads: dict[str, Upload]
+    ) -> None:
+        match request.WhichOneof("message"):
+            case "ready":
+                await self._ready(worker, request.ready)
+            case "heartbeat":
+                if worker.leases:
+                    expiry_s = self._store.clock.steady_s() + self._store.lease_s
+                    await self._store.database.write(leases.renew, worker.id, expiry_s)
+            case "progress":
+                lease = lease_from_wire(request.progress.lease)
+                if lease.token in worker.leases:
+                    self._feed.set_progress(lease, request.progress.progress)
+            case "video_chunk":
+                self._take_chunk(worker, request.video_chunk, uploads)
+            case "done":
+                token = request.done.lease.token
+                upload = uploads.pop(token, None) or self._new_upload()
+                self._spawn(self._finish(worker, request.done, upload))
+            case "failed":
+                await self._failed(worker, request.failed)
+            case "released":
+                await self._released(worker, lease_from_wire(request.released.lease))
+            case "draining":
+                worker.leaving = True
+                self._feed.wake_all()
+                log.info("worker.draining", worker=worker.id)
+            case other:
+                raise invalid("message", f"is {other}; a session has one Hello, at its start")
+
+    async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
+        models = [model_from_wire(model) for model in ready.worker.models]
+        worker.about = ready.worker
+        await self._store.database.write(inputs.put_models, models)
+        worker.models = {model.name: model for model in models}
+        log.info(
+            "worker.ready", worker=worker.id, device=worker.about.device, models=list(worker.models)
+        )
+        self._feed.wake_all()
+        self._dispatcher.wake()
+
+    def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
+        token = chunk.lease.token
+        if token not in worker.leases:  # lost since; Done will be refused
+            return
+        if token not in uploads:
+            uploads[token] = self._new_upload()
+        uploads[token].write(chunk.offset_bytes, chunk.data)
+
+    def _new_upload(self) -> Upload:
+        return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
+
+    async def _finish(self, worker: Worker, done: pb.Done, upload: Upload) -> None:
+        lease = lease_from_wire(done.lease)
+        try:
+            render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+            accepted = await publish(self._store, lease, upload, done.video, render_duration_s)
+            log.info(
+                "shot.succeeded" if accepted else "attempt.stale",
+                shot=str(lease.shot),
+                attempt=lease.attempt,
+                worker=worker.id,
+            )
+            self._dispatcher.settled(worker, lease, accepted)
+        except UploadRefused as error:
+            accepted = await self._dispatcher.fail(worker, lease, error.reason, str(error))
+        except Exception as error:
+            log.error("publish.failed", shot=str(lease.shot), exc_info=error)
+            reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
+            accepted = await self._dispatcher.fail(worker, lease, reason, str(error))
+        finally:
+            upload.discard()
+        self._settle(worker, lease, accepted)
+
+    async def _failed(self, worker: Worker, failed: pb.Failed) -> None:
+        lease = lease_from_wire(failed.lease)
+        try:
+            reason = Reason(failed.error.reason)
+        except ValueError:  # of a newer worker
+            reason = Reason.INTERNAL
+        accepted = await self._dispatcher.fail(worker, lease, reason, failed.error.message)
+        self._settle(worker, lease, accepted)
+
+    async def _released(self, worker: Worker, lease: Lease) -> None:
+        now_s = self._store.clock.wall_s()
+        accepted = await self._store.database.write(leases.release, lease, now_s)
+        self._dispatcher.settled(worker, lease, accepted)
+        self._settle(worker, lease, accepted)
+
+    def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
+        worker.send(pb.SessionResponse(settled=settled))
+
+    async def _take_back_unless_back(self, worker: Worker) -> None:
+        """After a broken session: waits for the worker to come back, then requeues its shots."""
+        await asyncio.sleep(self._reconnect_grace_s)
+        if self._workers.get(worker.id) is not None:
+            return  # its new session has said what it holds
+        for lease in await self._store.database.read(leases.held_by, worker.id):
+            lost = "the worker's session broke and did not come back"
+            await self._dispatcher.fail(None, lease, Reason.WORKER_LOST, lost)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        if self._closing:
+            coroutine.close()
+            return
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends every session; the workers keep their shots and dial again."""
+        self._closing = True
+        for worker in self._workers:
+            worker.outbox.put_nowait(None)
+        for task in list(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

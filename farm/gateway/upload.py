@@ -1,0 +1,119 @@
+"""A finished video on its way in: spooled, checked, published, then committed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from svdfarm.v1 import resources_pb2 as pb
+
+from farm.jobs.retry import Reason
+from farm.render.errors import VideoUnreadable
+from farm.render.probe import probe_video
+from farm.store import jobs, leases
+from farm.store.errors import is_disk_full
+from farm.store.records import Lease, Shot, Video
+from farm.store.store import Store
+
+
+class UploadRefused(Exception):
+    """What the worker sent cannot become a video; `reason` goes into the retry rule."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass
+class Upload:
+    """The bytes of one attempt's video, as far as they have come."""
+
+    path: Path
+    size_bytes: int = 0
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _file: io.BufferedWriter | None = None
+    refusal: UploadRefused | None = None
+
+    def write(self, offset_bytes: int, data: bytes) -> None:
+        """Appends a chunk; offset 0 starts over. What goes wrong is told by `publish`."""
+        try:
+            if offset_bytes == 0:
+                self.close()
+                self._file = self.path.open("wb")
+                self._digest = hashlib.sha256()
+                self.size_bytes = 0
+                self.refusal = None
+            if self.refusal is not None:
+                return
+            if self._file is None or offset_bytes != self.size_bytes:
+                gap = f"a chunk at byte {offset_bytes}, but {self.size_bytes} bytes are here"
+                self.refusal = UploadRefused(Reason.VIDEO_BROKEN, gap)
+                return
+            self._file.write(data)
+        except OSError as error:
+            reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
+            self.refusal = UploadRefused(reason, f"the gateway cannot store the video: {error}")
+            return
+        self._digest.update(data)
+        self.size_bytes += len(data)
+
+    def close(self) -> str:
+        """Ends writing; returns the SHA-256 of all that came, in hex."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        return self._digest.hexdigest()
+
+    def discard(self) -> None:
+        """Removes the spooled bytes."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+async def publish(
+    store: Store, lease: Lease, upload: Upload, claimed: pb.Video, render_duration_s: float
+) -> bool:
+    """Checks the spooled video, publishes it and ends the shot; False: the lease was lost.
+
+    Raises UploadRefused where the bytes are not the whole, decodable video that was asked for.
+    """
+    sha256 = upload.close()
+    if upload.refusal is not None:
+        raise upload.refusal
+    if (sha256, upload.size_bytes) != (claimed.sha256, claimed.size_bytes):
+        raise UploadRefused(
+            Reason.VIDEO_BROKEN,
+            f"{upload.size_bytes} bytes with SHA-256 {sha256} came, the worker sent "
+            f"{claimed.size_bytes} with {claimed.sha256}",
+        )
+    shot = await store.database.read(jobs.get_shot, lease.shot)
+    await asyncio.to_thread(_check, upload.path, shot)
+    video = Video(lease.video_key, sha256, upload.size_bytes, claimed.frame_count)
+    await store.blobs.put(video.key, upload.path)
+    accepted = await store.database.write(
+        leases.succeed, lease, video, render_duration_s, store.clock.wall_s()
+    )
+    if not accepted:
+        await store.blobs.delete([video.key])
+    return accepted
+
+
+def _check(path: Path, shot: Shot) -> None:
+    try:
+        found = probe_video(path)
+    except VideoUnreadable as error:
+        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
+    wanted = shot.params
+    if (found.frame_count, found.width_px, found.height_px) != (
+        wanted.frame_count,
+        wanted.width_px,
+        wanted.height_px,
+    ):
+        raise UploadRefused(
+            Reason.VIDEO_BROKEN,
+            f"the video has {found.frame_count} frames of {found.width_px}x{found.height_px}; "
+            f"{wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
+        )

@@ -1,0 +1,127 @@
+"""WatchJob: a job and its shots as they are, then whole resources as they change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import grpc
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
+
+from farm.gateway.convert import job_to_wire, shot_to_wire
+from farm.gateway.feed import Feed
+from farm.gateway.wall import Refusal, invalid
+from farm.jobs.states import FINAL_JOB_STATES, ShotState
+from farm.store import changes
+from farm.store.records import Job, Shot, ShotKey
+from farm.store.store import Store
+
+# At most this often to one watcher: steps of small models come faster than anybody reads.
+_MIN_INTERVAL_S = 0.1
+
+
+async def watch_job(
+    store: Store,
+    feed: Feed,
+    job_id: str,
+    resume_token: str,
+    notice: Callable[[Job], Awaitable[str]],
+    stopping: Callable[[], bool],
+) -> AsyncGenerator[pb.WatchJobResponse, None]:
+    """Everything from `resume_token` on; the last message is the job in its final state."""
+    with feed.watch(job_id) as changed:
+        watcher = _Watcher(store, feed, job_id, notice)
+        start = watcher.resume(_seq(resume_token)) if resume_token else watcher.start()
+        async for response in start:
+            yield response
+        while not watcher.ended:
+            await changed.wait()
+            changed.clear()
+            if stopping():
+                raise Refusal(
+                    grpc.StatusCode.UNAVAILABLE, "the gateway is stopping; watch again", "STOPPING"
+                )
+            async for response in watcher.look():
+                yield response
+            await asyncio.sleep(_MIN_INTERVAL_S)
+
+
+class _Watcher:
+    """What one caller has been told."""
+
+    def __init__(
+        self, store: Store, feed: Feed, job_id: str, notice: Callable[[Job], Awaitable[str]]
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._job_id = job_id
+        self._notice = notice
+        self._seq = 0  # how far the log was read
+        self._token = ""  # how far the caller was told: never ahead of what was sent
+        self._told_job: resources_pb2.Job | None = None
+        # The shots that render now, as they were last told: their progress is not in the log.
+        self._rendering: dict[ShotKey, tuple[Shot, resources_pb2.Shot]] = {}
+        self.ended = False
+
+    async def start(self) -> AsyncGenerator[pb.WatchJobResponse, None]:
+        """The job, its shots page by page, then what changed in between."""
+        read = self._store.database.read
+        page = await read(changes.snapshot, self._job_id)
+        self._seq = page.seq
+        yield await self._tell_job(page.job)
+        while True:
+            for shot in page.shots:
+                yield self._tell_shot(shot)
+            if not page.more:
+                break
+            page = await read(changes.snapshot, self._job_id, page.shots[-1].key.number)
+        async for response in self.look(always_job=True):
+            yield response
+
+    async def resume(self, seq: int) -> AsyncGenerator[pb.WatchJobResponse, None]:
+        """What changed behind `seq`, and the job."""
+        self._seq, self._token = seq, str(seq)
+        async for response in self.look(always_job=True):
+            yield response
+
+    async def look(self, *, always_job: bool = False) -> AsyncGenerator[pb.WatchJobResponse, None]:
+        """What is new: shots in the log, steps, and last the job."""
+        more = True
+        while more:
+            seen = await self._store.database.read(changes.changes_since, self._job_id, self._seq)
+            self._seq, more = seen.seq, seen.more
+            for shot in seen.shots[:-1]:
+                yield self._tell_shot(shot)
+            self._token = str(self._seq)
+            for shot in seen.shots[-1:]:
+                yield self._tell_shot(shot)
+        for shot, told in list(self._rendering.values()):
+            progress = self._feed.progress(shot.key, shot.attempt_count)
+            if progress is not None and progress != told.progress:
+                yield self._tell_shot(shot)
+        final = seen.job.state in FINAL_JOB_STATES
+        message = job_to_wire(seen.job, await self._notice(seen.job))
+        if message != self._told_job or (always_job and final):
+            yield await self._tell_job(seen.job)
+        self.ended = final
+
+    async def _tell_job(self, job: Job) -> pb.WatchJobResponse:
+        self._told_job = job_to_wire(job, await self._notice(job))
+        return pb.WatchJobResponse(job=self._told_job, resume_token=self._token)
+
+    def _tell_shot(self, shot: Shot) -> pb.WatchJobResponse:
+        rendering = shot.state is ShotState.RENDERING
+        progress = self._feed.progress(shot.key, shot.attempt_count) if rendering else None
+        message = shot_to_wire(shot, progress)
+        if rendering:
+            self._rendering[shot.key] = (shot, message)
+        else:
+            self._rendering.pop(shot.key, None)
+        return pb.WatchJobResponse(shot=message, resume_token=self._token)
+
+
+def _seq(resume_token: str) -> int:
+    if not resume_token.isdecimal() or len(resume_token) > 15:
+        raise invalid("resume_token", "is not a token of this farm; use it as it came")
+    return int(resume_token)

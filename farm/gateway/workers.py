@@ -1,0 +1,84 @@
+"""The connected workers: what each said of itself, what it holds, and how to tell it things."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
+
+from farm.jobs.params import ModelInfo
+from farm.jobs.schedule import WorkerView
+from farm.store.records import Lease
+
+SLOTS = 1  # shots that a worker holds at a time
+
+
+@dataclass
+class Worker:
+    """One live session with a worker."""
+
+    id: str
+    about: pb.Worker
+    connect_time_s: float = field(default_factory=time.time)
+    models: dict[str, ModelInfo] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)  # by token
+    leaving: bool = False
+    # None ends the session.
+    outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
+
+    @property
+    def state(self) -> pb.Worker.State.ValueType:
+        """As WorkerService tells it."""
+        if self.leaving:
+            return pb.Worker.DRAINING
+        return pb.Worker.ACTIVE if self.models else pb.Worker.STARTING
+
+    @property
+    def view(self) -> WorkerView:
+        """As the scheduler sees it."""
+        return WorkerView(
+            self.id,
+            frozenset(self.models),
+            free_slots=SLOTS - len(self.leases),
+            leaving=self.leaving,
+        )
+
+    def send(self, message: session_pb.SessionResponse) -> None:
+        """Queues a message to the worker; one to a session that ended goes nowhere."""
+        self.outbox.put_nowait(message)
+
+
+class Workers:
+    """Every live session by worker id: a worker's newer session replaces its older one."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Worker] = {}
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(list(self._by_id.values()))
+
+    def get(self, worker_id: str) -> Worker | None:
+        """The live session of a worker."""
+        return self._by_id.get(worker_id)
+
+    def join(self, worker: Worker) -> None:
+        """Puts a session in its place; an older one of the same worker is ended."""
+        older = self._by_id.get(worker.id)
+        self._by_id[worker.id] = worker
+        if older is not None:
+            older.outbox.put_nowait(None)
+
+    def leave(self, worker: Worker) -> None:
+        """Removes a session, unless a newer one took its place."""
+        if self._by_id.get(worker.id) is worker:
+            del self._by_id[worker.id]
+
+    def models(self) -> dict[str, ModelInfo]:
+        """Every model that a connected worker serves, the most served first."""
+        served = [model for worker in self for model in worker.models.values()]
+        served.sort(key=lambda m: -sum(m.name == other.name for other in served))
+        return {model.name: model for model in served}

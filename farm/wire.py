@@ -1,0 +1,110 @@
+"""Parameters, models and times as messages of the wire, for every program that speaks it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from svdfarm.v1 import resources_pb2 as pb
+
+from farm.jobs.params import Codec, Fit, ModelInfo, RenderParams
+
+# Fields of the same name and meaning in RenderParams on both sides.
+_PLAIN = (
+    "width_px",
+    "height_px",
+    "frame_count",
+    "step_count",
+    "fps",
+    "playback_fps",
+    "motion_bucket_id",
+    "noise_aug_strength",
+    "min_guidance_scale",
+    "max_guidance_scale",
+    "decode_chunk_size",
+    "seed",
+)
+_FITS = {
+    Fit.CROP: pb.RenderParams.CROP,
+    Fit.PAD: pb.RenderParams.PAD,
+    Fit.STRETCH: pb.RenderParams.STRETCH,
+}
+
+
+class CodecUnknown(ValueError):
+    """A codec that this farm does not have."""
+
+
+def params_to_wire(params: RenderParams) -> pb.RenderParams:
+    """Every field that is set."""
+    message = pb.RenderParams(model=params.model or "")
+    for name in _PLAIN:
+        value = getattr(params, name)
+        if value is not None:
+            setattr(message, name, value)
+    if params.fit is not None:
+        message.fit = _FITS[params.fit]
+    if params.codec is not None:
+        message.encoding.codec = params.codec
+    if params.crf is not None:
+        message.encoding.crf = params.crf
+    return message
+
+
+def _has(message: pb.RenderParams, name: str) -> bool:
+    field: Any = name  # the stubs list every field by its literal name
+    return message.HasField(field)
+
+
+def params_from_wire(message: pb.RenderParams) -> RenderParams:
+    """Every field that is set. Raises CodecUnknown."""
+    values = {name: getattr(message, name) for name in _PLAIN if _has(message, name)}
+    fits = {wire: fit for fit, wire in _FITS.items()}
+    try:
+        codec = Codec(message.encoding.codec) if message.encoding.codec else None
+    except ValueError:
+        allowed = ", ".join(Codec)
+        raise CodecUnknown(f"is {message.encoding.codec!r}; allowed: {allowed}") from None
+    return RenderParams(
+        model=message.model or None,
+        fit=fits.get(message.fit),
+        codec=codec,
+        crf=message.encoding.crf if message.encoding.HasField("crf") else None,
+        **values,
+    )
+
+
+def model_to_wire(model: ModelInfo) -> pb.Model:
+    """A model."""
+    return pb.Model(**dataclasses.asdict(model))
+
+
+def model_from_wire(message: pb.Model) -> ModelInfo:
+    """A model."""
+    return ModelInfo(
+        message.name,
+        message.width_px,
+        message.height_px,
+        message.frame_count,
+        message.step_count,
+    )
+
+
+def timestamp(time_s: float | None) -> Timestamp | None:
+    """Unix seconds as a timestamp."""
+    if time_s is None:
+        return None
+    message = Timestamp()
+    message.FromNanoseconds(round(time_s * 1e6) * 1000)
+    return message
+
+
+def duration(duration_s: float | None) -> Duration | None:
+    """Seconds as a duration."""
+    if duration_s is None:
+        return None
+    message = Duration()
+    message.FromMicroseconds(round(duration_s * 1e6))
+    return message
