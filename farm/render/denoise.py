@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,10 @@ def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generato
     the scheduler's timesteps, which also clears what the last clip left in it.
     """
     scheduler = model.scheduler
-    scheduler.set_timesteps(settings.step_count, device=model.device)
+    with warnings.catch_warnings():
+        # numpy 2 and torch about each other, at diffusers' np.array(tensor); nothing of ours.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        scheduler.set_timesteps(settings.step_count, device=model.device)
     # The pipeline looks the first index up inside the loop, where it makes the host wait.
     scheduler.set_begin_index(scheduler.index_for_timestep(scheduler.timesteps[0]))
     scale, channels = model.vae_scale, model.unet.config.in_channels // 2
@@ -45,17 +49,22 @@ def denoise(
     """The clip's latents, (1, frame, channel, height, width), in the model's dtype.
 
     Nothing in the loop reads a value back from the device. Calls `on_step(done, total)` after
-    every step and raises RenderCancelled before one when `cancelled()` says so.
+    every step, and raises RenderCancelled when `cancelled()` says so before a step or after the last.
     """
     scheduler = model.scheduler
     timesteps = scheduler.timesteps
     for index, timestep in enumerate(timesteps):
-        if cancelled():
-            raise RenderCancelled(f"Cancelled after step {index} of {len(timesteps)}.")
+        _heed(cancelled, index, len(timesteps))
         prediction = _predict(model, latents, timestep, given)
         latents = scheduler.step(prediction, timestep, latents).prev_sample
         on_step(index + 1, len(timesteps))
+    _heed(cancelled, len(timesteps), len(timesteps))
     return latents
+
+
+def _heed(cancelled: Cancelled, done: int, total: int) -> None:
+    if cancelled():
+        raise RenderCancelled(f"Cancelled after step {done} of {total}.")
 
 
 def _predict(model: Model, latents: Tensor, timestep: Tensor, given: Conditioning) -> Tensor:

@@ -38,8 +38,8 @@ DEVICES = ("auto", "cpu", "cuda")
 class Provenance:
     """Where a model's weights came from."""
 
-    source: str  # a repository of the hub, a folder, or "built in"
-    revision: str  # the repository's commit, or ""
+    source: str  # a repository of the hub, "local folder", or "built in"
+    revision: str  # the repository's commit, the version of the built-in weights, or ""
     variants: dict[str, str | None]  # component to "fp16", or None for plain files
 
 
@@ -123,12 +123,13 @@ def choose_device(device: str) -> torch.device:
 def _locate(model: str, dtype: str, cache_dir: Path | None) -> tuple[Path, str, str]:
     """Folder, source, revision."""
     if model == TINY.name:
-        return tiny_folder(cache_dir or default_cache_dir()), "built in", ""
+        folder = tiny_folder(cache_dir or default_cache_dir())
+        return folder, "built in", folder.name
     if model in hub.REPOSITORIES:
         folder = hub.fetch(model, dtype, cache_dir)
         return folder, hub.REPOSITORIES[model], folder.name
-    folder = local_folder(model)
-    return folder, str(folder), ""
+    # Its path stays out of the receipt: videos travel, and paths name people.
+    return local_folder(model), "local folder", ""
 
 
 def _load_part(kind: Any, folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
@@ -152,7 +153,9 @@ def _load_part(kind: Any, folder: Path, variant: str | None, dtype: torch.dtype)
             )
         return part
 
-    return _read(from_files, folder).eval().requires_grad_(False)
+    # The weights keep requires_grad, as the pipeline's do: torch chooses another matrix product
+    # for weights without it (should_fold in LinearAlgebra.cpp), and the last bits differ.
+    return _read(from_files, folder).eval()
 
 
 def _read(read: Callable[[Path], Any], folder: Path) -> Any:

@@ -1,0 +1,127 @@
+"""The memory tricks keep the pixels, within what their docstring says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.hooks import CpuOffload
+from PIL import Image
+
+from farm.jobs.params import RenderParams
+from farm.render.engine import Engine
+from farm.render.errors import RenderCancelled
+from farm.render.load import Model, load
+from farm.render.memory import Memory
+
+
+@pytest.fixture
+def fresh(cache_dir: Path, folder: Path) -> Callable[[], Model]:
+    """A model of one's own: these settings stay on the modules."""
+    return lambda: load("tiny", device="cpu", cache_dir=cache_dir)
+
+
+def moves(model: Model) -> list[tuple[str, torch.device]]:
+    """Every move of a module from here on, as (name, where to)."""
+    seen: list[tuple[str, torch.device]] = []
+
+    def watch(name: str) -> None:
+        module = getattr(model, name)
+        move = module.to
+
+        def to(*args: torch.device | str, **options: torch.dtype) -> object:
+            if args:
+                seen.append((name, torch.device(args[0])))
+            return move(*args, **options)
+
+        module.to = to
+
+    for name in ("image_encoder", "unet", "vae"):
+        watch(name)
+    return seen
+
+
+def test_model_offload_keeps_every_bit(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    expected = Engine(model).render(picture, small).frames
+    engine = Engine(fresh(), memory=Memory(model_offload=True))
+
+    assert np.array_equal(engine.render(picture, small).frames, expected)
+    assert np.array_equal(engine.render(picture, small).frames, expected)
+
+
+def test_model_offload_fetches_each_module_for_its_turn(
+    fresh: Callable[[], Model], picture: Image.Image, small: RenderParams
+) -> None:
+    # cpu:0 is the same memory and another name: the hooks do all that they would for a GPU.
+    device = torch.device("cpu", 0)
+    model = dataclasses.replace(fresh(), device=device)
+    seen = moves(model)
+    engine = Engine(model, memory=Memory(model_offload=True))
+    assert {name for name, _ in seen} == {"image_encoder", "unet", "vae"}  # sent to main memory
+    seen.clear()
+
+    engine.render(picture, small)
+
+    fetched = [name for name, where in seen if where == device]
+    assert list(dict.fromkeys(fetched)) == ["image_encoder", "vae", "unet"]
+    cpu = torch.device("cpu")
+    assert [name for name, where in seen if where == cpu][-3:] == ["image_encoder", "unet", "vae"]
+
+
+def test_model_offload_hands_over_in_the_pipelines_order(fresh: Callable[[], Model]) -> None:
+    model = fresh()
+
+    Engine(model, memory=Memory(model_offload=True))
+
+    hooks = [module._hf_hook for module in (model.image_encoder, model.unet, model.vae)]
+    assert all(isinstance(hook, CpuOffload) for hook in hooks)
+    assert [hook.prev_module_hook and hook.prev_module_hook.model for hook in hooks] == [
+        None,
+        model.image_encoder,
+        model.unet,
+    ]
+
+
+def test_model_offload_sends_everything_back_after_a_cancelled_clip(
+    fresh: Callable[[], Model], picture: Image.Image, small: RenderParams
+) -> None:
+    model = fresh()
+    engine = Engine(model, memory=Memory(model_offload=True))
+    seen = moves(model)
+
+    with pytest.raises(RenderCancelled):
+        engine.render(picture, small, cancelled=lambda: True)
+
+    assert [name for name, _ in seen][-3:] == ["image_encoder", "unet", "vae"]
+
+
+def test_forward_chunking_keeps_the_pixels_within_1e_5(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    chunked = fresh()
+    engine = Engine(chunked, memory=Memory(forward_chunking=True))
+    sizes = {m._chunk_size for m in chunked.unet.modules() if hasattr(m, "_chunk_size")}
+    assert sizes == {1}
+
+    frames = engine.render(picture, small).frames
+
+    expected = Engine(model).render(picture, small).frames
+    assert np.abs(frames - expected).max() <= 1e-5
+
+
+def test_all_tricks_together_still_render(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    params = dataclasses.replace(small, decode_chunk_size=2)
+    engine = Engine(fresh(), memory=Memory(model_offload=True, forward_chunking=True))
+
+    frames = engine.render(picture, params).frames
+
+    expected = Engine(model).render(picture, params).frames
+    assert np.abs(frames - expected).max() <= 1e-5
