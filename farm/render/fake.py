@@ -1,0 +1,68 @@
+"""A renderer without a model: real small videos of a moving gradient, for tests of the farm."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farm.jobs.params import TINY, ModelInfo, RenderParams
+from farm.render.errors import RenderCancelled
+from farm.render.image import open_image
+from farm.render.receipt import build_receipt
+from farm.render.renderer import Cancelled, OnStep, Rendered
+from farm.render.settings import ClipSettings, settle
+
+NOTE = "no model: a moving gradient"
+
+
+class FakeRenderer:
+    """Takes `step_s` seconds a step, tells progress and obeys cancel as the engine does."""
+
+    def __init__(self, info: ModelInfo = TINY, step_s: float = 0.0, device: str = "fake") -> None:
+        self.info = info
+        self.step_s = step_s
+        self.device = device
+        self.note: str | None = NOTE
+
+    def render(
+        self,
+        image: bytes,
+        params: RenderParams,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Rendered:
+        """A gradient of the picture's mean colour that moves to the right, by seed."""
+        settings = settle(params, vae_scale=8)
+        mean = np.array(open_image(image).resize((1, 1)).getpixel((0, 0)), np.float32) / 255
+        started = time.perf_counter()
+        for step in range(settings.step_count):
+            if cancelled is not None and cancelled():
+                raise RenderCancelled(f"Cancelled after step {step} of {settings.step_count}.")
+            if self.step_s:
+                time.sleep(self.step_s)
+            if on_step is not None:
+                on_step(step + 1, settings.step_count)
+        rendered_by = {
+            "model": {"name": self.info.name, "note": self.note},
+            "engine": "fake",
+            "device": self.device,
+        }
+        return Rendered(
+            frames=_gradient(settings, mean),
+            params=params,
+            durations_s={"denoise": time.perf_counter() - started},
+            receipt=build_receipt(params, image, rendered_by),
+        )
+
+
+def _gradient(settings: ClipSettings, colour: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """(frame, height, width, channel) in [0, 1]: a wave along x, shifted a little each frame."""
+    frame = np.arange(settings.frame_count, dtype=np.float32)[:, None, None, None]
+    x = np.arange(settings.width_px, dtype=np.float32)[None, None, :, None]
+    phase = (x / settings.width_px - frame / 16 + settings.seed % 97 / 97) * 2 * np.pi
+    wave = 0.5 + 0.3 * np.sin(phase) + 0.2 * (colour - 0.5)
+    shape = (settings.frame_count, settings.height_px, settings.width_px, 3)
+    return np.broadcast_to(wave, shape).astype(np.float32)

@@ -1,0 +1,140 @@
+"""What a worker needs to turn an image into a video, whoever does it.
+
+Rendering and writing are two calls, so that a worker writes one clip in a thread while its device
+is already on the next. Nothing here imports torch: see `EngineRenderer` for the real thing and
+farm.render.fake for one that needs no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farm.jobs.params import ModelInfo, RenderParams
+from farm.render.encode import encode
+from farm.render.image import open_image
+from farm.render.receipt import build_receipt
+
+if TYPE_CHECKING:
+    from farm.render.engine import Engine
+
+OnStep = Callable[[int, int], None]  # (steps done, steps in all)
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Video:
+    """A finished video on disk."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    frame_count: int
+    width_px: int
+    height_px: int
+    fps: int
+    durations_s: Mapping[str, float]  # stage to seconds
+    receipt: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A clip that is not yet a file: (frame, height, width, channel), float32 in [0, 1]."""
+
+    frames: NDArray[np.float32]
+    params: RenderParams
+    durations_s: Mapping[str, float]
+    receipt: Mapping[str, Any]
+
+    def write(self, path: Path) -> Video:
+        """Encode the video into `path`; blocks, and may run in any thread."""
+        started = time.perf_counter()
+        encode(self.frames, self.params, self.receipt, path)
+        data = path.read_bytes()
+        frame_count, height, width, _ = self.frames.shape
+        assert self.params.playback_fps is not None
+        return Video(
+            path=path,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            frame_count=frame_count,
+            width_px=width,
+            height_px=height,
+            fps=self.params.playback_fps,
+            durations_s={**self.durations_s, "write": time.perf_counter() - started},
+            receipt=self.receipt,
+        )
+
+
+class Renderer(Protocol):
+    """One model on one device, rendering one clip at a time."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model and its defaults."""
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or the GPU's name."""
+
+    @property
+    def note(self) -> str | None:
+        """What to say wherever the model is named."""
+
+    def render(
+        self,
+        image: bytes,
+        params: RenderParams,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Rendered:
+        """The clip of an image file; `params` are resolved. Raises RenderError."""
+
+
+class EngineRenderer:
+    """The renderer of a real engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model and its defaults."""
+        return self.engine.model.info
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or the GPU's name."""
+        return str(self.engine.receipt()["device"])
+
+    @property
+    def note(self) -> str | None:
+        """What to say wherever the model is named."""
+        return self.engine.model.note
+
+    def render(
+        self,
+        image: bytes,
+        params: RenderParams,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Rendered:
+        """The clip of an image file; `params` are resolved. Raises RenderError."""
+        clip = self.engine.render(open_image(image), params, on_step, cancelled)
+        return Rendered(
+            frames=clip.frames,
+            params=params,
+            durations_s={
+                stage.removesuffix("_s"): seconds
+                for stage, seconds in dataclasses.asdict(clip.timings).items()
+            },
+            receipt=build_receipt(params, image, self.engine.receipt()),
+        )
