@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ def prepare(
         raise ShotRejected("; ".join(map(str, violations)), violations=violations)
     if not 0 < len(prepared) <= SHOT_LIMIT:
         raise Rejected(f"{len(prepared)} shots; allowed: from 1 to {SHOT_LIMIT}")
+    _name(prepared)
     return prepared
 
 
@@ -113,10 +115,26 @@ def _prepare(shot: NewShot) -> Iterator[PreparedShot]:
             pb.Shot(
                 image=f"images/{image.sha256}",
                 params=params,
-                display_name=shot.name or wire.plain_name(image.stem),
+                display_name=shot.name,
                 output_name=shot.output_name,
             ),
         )
+
+
+def _name(prepared: Sequence[PreparedShot]) -> None:
+    """Names the shots without a name after their images; of one image, rocket and rocket-2."""
+    taken = {shot.message.display_name.casefold() for shot in prepared}
+    seen: Counter[str] = Counter()
+    for shot in prepared:
+        stem = wire.plain_name(shot.image.stem)
+        if shot.message.display_name or not stem:
+            continue  # without a file name either, the farm finds one
+        name = ""
+        while not name or name.casefold() in taken:
+            seen[stem] += 1
+            name = stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"
+        taken.add(name.casefold())
+        shot.message.display_name = name
 
 
 def _upload(connection: Connection, image: Image) -> Rejected | None:

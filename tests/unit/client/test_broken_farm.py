@@ -1,0 +1,320 @@
+"""The client against servers that break off, lie, or fall silent."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import svdfarm
+from svdfarm import Client, Job, JobState, Video
+from svdfarm.v1 import render_service_pb2 as rpc
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1.render_service_pb2_grpc import (
+    RenderServiceServicer,
+    add_RenderServiceServicer_to_server,
+)
+
+DATA = bytes(range(256)) * 1000
+NAME = "jobs/j/shots/s/video"
+VIDEO = Video(NAME, "video/mp4", len(DATA), hashlib.sha256(DATA).hexdigest(), frame_count=1)
+CHUNK = 100_000
+
+Answer = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class Scripted(RenderServiceServicer):
+    """Answers each call of a method with the next of its scripts, the last one for ever."""
+
+    def __init__(self, **scripts: list[Answer]) -> None:
+        self._scripts = scripts
+        self.requests: list[Any] = []
+        self.cancelled = threading.Event()
+
+    def _play(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
+        self.requests.append(request)
+        context.add_callback(self.cancelled.set)
+        scripts = self._scripts[method]
+        return (scripts.pop(0) if len(scripts) > 1 else scripts[0])(request, context)
+
+    def GetJob(self, request: rpc.GetJobRequest, context: Any) -> Any:  # noqa: N802
+        return self._play("GetJob", request, context)
+
+    def WatchJob(self, request: rpc.WatchJobRequest, context: Any) -> Any:  # noqa: N802
+        yield from self._play("WatchJob", request, context)
+
+    def DownloadVideo(self, request: rpc.DownloadVideoRequest, context: Any) -> Any:  # noqa: N802
+        yield from self._play("DownloadVideo", request, context)
+
+
+@contextmanager
+def serving(servicer: Scripted) -> Iterator[str]:
+    pool = ThreadPoolExecutor(4)
+    server = grpc.server(pool)
+    add_RenderServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+        pool.shutdown()
+
+
+@contextmanager
+def client_of(servicer: Scripted, **settings: float) -> Iterator[Client]:
+    with (
+        serving(servicer) as address,
+        Client(address, **{"connect_timeout_s": 5.0, **settings}) as client,  # type: ignore[arg-type]
+    ):
+        yield client
+
+
+def abort(code: grpc.StatusCode) -> Answer:
+    def answer(_: Any, context: grpc.ServicerContext) -> Any:
+        context.abort(code, "as the script says")
+
+    return answer
+
+
+def send(data: bytes, *, then: grpc.StatusCode | None = None) -> Answer:
+    """Streams `data` from the offset asked for, then ends, or breaks off with a code."""
+
+    def answer(
+        request: rpc.DownloadVideoRequest, context: grpc.ServicerContext
+    ) -> Iterator[rpc.DownloadVideoResponse]:
+        for start in range(request.offset_bytes, len(data), CHUNK):
+            yield rpc.DownloadVideoResponse(data=data[start : start + CHUNK])
+        if then is not None:
+            context.abort(then, "as the script says")
+
+    return answer
+
+
+def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    broken = send(DATA[:CHUNK], then=grpc.StatusCode.UNAVAILABLE)
+    servicer = Scripted(DownloadVideo=[broken, abort(grpc.StatusCode.UNAVAILABLE), send(DATA)])
+    seen: list[int] = []
+
+    with client_of(servicer) as client:
+        path = client.download(VIDEO, tmp_path / "clip.mp4", progress=seen.append)
+
+    assert path.read_bytes() == DATA
+    assert [request.offset_bytes for request in servicer.requests] == [0, CHUNK, CHUNK]
+    assert seen == [CHUNK, 2 * CHUNK, len(DATA)]
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (send(DATA[:-1] + b"\0"), "sha256"),
+        (send(DATA + b"\0"), "more than"),
+        (send(DATA[:CHUNK]), "only 100000 of 256000 bytes"),
+        (send(b""), "only 0 of 256000 bytes"),
+    ],
+)
+def test_bytes_that_are_not_the_farms_are_never_kept(
+    script: Answer, said: str, tmp_path: Path
+) -> None:
+    with (
+        client_of(Scripted(DownloadVideo=[script])) as client,
+        pytest.raises(svdfarm.DownloadBroken, match=said),
+    ):
+        client.download(VIDEO, tmp_path / "clip.mp4")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_farm_that_never_comes_back_leaves_no_file(tmp_path: Path) -> None:
+    broken = send(DATA[:CHUNK], then=grpc.StatusCode.UNAVAILABLE)
+    servicer = Scripted(DownloadVideo=[broken, abort(grpc.StatusCode.UNAVAILABLE)])
+
+    with client_of(servicer, connect_timeout_s=0.3) as client, pytest.raises(svdfarm.Unreachable):
+        client.download(VIDEO, tmp_path / "clip.mp4")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_bytes_are_not_downloaded_again(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    target.write_bytes(DATA)
+    servicer = Scripted(DownloadVideo=[send(DATA)])
+
+    with client_of(servicer) as client:
+        client.download(VIDEO, target)
+
+    assert servicer.requests == []
+
+
+def test_another_file_is_replaced_only_when_told(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    target.write_bytes(b"precious")
+
+    with client_of(Scripted(DownloadVideo=[send(DATA)])) as client:
+        with pytest.raises(svdfarm.TargetExists):
+            client.download(VIDEO, target)
+        kept = target.read_bytes()
+        client.download(VIDEO, target, overwrite=True)
+
+    assert kept == b"precious"
+    assert target.read_bytes() == DATA
+
+
+# A limit on the size of files stands in for a full disk: both end a write half way.
+FULL_DISK = """
+import resource, sys, svdfarm
+size, sha256, address, target = int(sys.argv[1]), *sys.argv[2:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+video = svdfarm.Video("jobs/j/shots/s/video", "video/mp4", size, sha256, 1)
+try:
+    svdfarm.Client(address).download(video, target)
+except svdfarm.DiskFull as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_no_file_and_no_part_of_one(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+
+    with serving(Scripted(DownloadVideo=[send(DATA)])) as address:
+        ended = subprocess.run(
+            [sys.executable, "-c", FULL_DISK, str(len(DATA)), VIDEO.sha256, address, target],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    assert str(target) in ended.stdout
+    assert "no space left" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def job(state: int, token: str) -> rpc.WatchJobResponse:
+    return rpc.WatchJobResponse(
+        job=pb.Job(name="jobs/j", state=state),  # type: ignore[arg-type]
+        resume_token=token,
+    )
+
+
+def tell(*events: rpc.WatchJobResponse, then: grpc.StatusCode | None = None) -> Answer:
+    def answer(_: Any, context: grpc.ServicerContext) -> Iterator[rpc.WatchJobResponse]:
+        yield from events
+        if then is not None:
+            context.abort(then, "as the script says")
+
+    return answer
+
+
+def test_a_broken_watch_goes_on_after_the_last_change_it_saw() -> None:
+    servicer = Scripted(
+        WatchJob=[
+            tell(
+                job(pb.Job.QUEUED, "1"), job(pb.Job.RUNNING, "2"), then=grpc.StatusCode.UNAVAILABLE
+            ),
+            tell(),  # an orderly end that comes too early
+            tell(job(pb.Job.SUCCEEDED, "3")),
+        ]
+    )
+
+    with client_of(servicer) as client:
+        states = [event.state for event in client.job("j").watch(timeout_s=30)]
+
+    assert states == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    assert [request.resume_token for request in servicer.requests] == ["", "2", "2"]
+
+
+def test_a_token_that_is_too_old_starts_the_watch_again() -> None:
+    servicer = Scripted(
+        WatchJob=[
+            tell(job(pb.Job.RUNNING, "old"), then=grpc.StatusCode.UNAVAILABLE),
+            tell(then=grpc.StatusCode.OUT_OF_RANGE),
+            tell(job(pb.Job.FAILED, "9")),
+        ]
+    )
+
+    with client_of(servicer) as client:
+        ended = client.job("j").wait(timeout_s=30)
+
+    assert ended.state is JobState.FAILED
+    assert [request.resume_token for request in servicer.requests] == ["", "old", ""]
+
+
+def test_a_state_of_a_later_version_counts_as_running() -> None:
+    servicer = Scripted(WatchJob=[tell(job(99, "1"), job(pb.Job.CANCELLED, "2"))])
+
+    with client_of(servicer) as client:
+        states = [event.state for event in client.job("j").watch(timeout_s=30)]
+
+    assert states == [JobState.RUNNING, JobState.CANCELLED]
+
+
+def test_an_abandoned_watch_is_cancelled_at_the_server() -> None:
+    def endless(_: Any, context: grpc.ServicerContext) -> Iterator[rpc.WatchJobResponse]:
+        yield job(pb.Job.RUNNING, "1")
+        servicer.cancelled.wait(30)
+
+    servicer = Scripted(WatchJob=[endless])
+
+    with client_of(servicer) as client:
+        for event in client.job("j").watch():
+            assert isinstance(event, Job)
+            break
+        assert servicer.cancelled.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, svdfarm.Unauthenticated),
+        (grpc.StatusCode.PERMISSION_DENIED, svdfarm.Unauthenticated),
+        (grpc.StatusCode.NOT_FOUND, svdfarm.NotFound),
+        (grpc.StatusCode.INVALID_ARGUMENT, svdfarm.Rejected),
+        (grpc.StatusCode.ALREADY_EXISTS, svdfarm.Rejected),
+        (grpc.StatusCode.FAILED_PRECONDITION, svdfarm.Rejected),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, svdfarm.ResourceExhausted),
+        (grpc.StatusCode.INTERNAL, svdfarm.FarmFailed),
+        (grpc.StatusCode.UNKNOWN, svdfarm.FarmFailed),
+        (grpc.StatusCode.UNIMPLEMENTED, svdfarm.FarmFailed),
+    ],
+)
+def test_every_error_but_unavailable_is_told_at_once(
+    code: grpc.StatusCode, kind: type[svdfarm.SvdfarmError]
+) -> None:
+    servicer = Scripted(GetJob=[abort(code)])
+
+    with client_of(servicer) as client, pytest.raises(kind) as caught:
+        client.job("j").get()
+
+    assert type(caught.value) is kind
+    assert "as the script says" in str(caught.value)
+    assert len(servicer.requests) == 1
+
+
+def test_unavailable_is_tried_again() -> None:
+    away = abort(grpc.StatusCode.UNAVAILABLE)
+    servicer = Scripted(GetJob=[away, away, lambda *_: pb.Job(name="jobs/j", state=pb.Job.QUEUED)])
+
+    with client_of(servicer) as client:
+        assert client.job("j").get().state is JobState.QUEUED
+
+    assert len(servicer.requests) == 3
+
+
+def test_a_farm_that_never_answers_is_given_up() -> None:
+    hang = threading.Event()
+    servicer = Scripted(GetJob=[lambda *_: hang.wait(30)])
+
+    with client_of(servicer, call_timeout_s=0.3) as client:
+        with pytest.raises(svdfarm.DeadlineExceeded):
+            client.job("j").get()
+        hang.set()

@@ -1,0 +1,103 @@
+"""What `import svdfarm` brings, and what it must not."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+import svdfarm
+from farm.jobs import params
+from svdfarm import errors
+
+
+def test_importing_the_client_loads_nothing_of_the_farm() -> None:
+    unwanted = ("torch", "ray", "farm", "PIL", "yaml", "rich", "typer", "numpy", "sqlalchemy")
+    script = f"import sys, svdfarm; print([m for m in {unwanted!r} if m in sys.modules])"
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert ended.stdout.strip() == b"[]"
+
+
+def test_the_public_names_are_exactly_these_errors_and_values() -> None:
+    tree = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.SvdfarmError)
+    }
+
+    assert tree < set(svdfarm.__all__)
+    assert svdfarm.__all__ == sorted(svdfarm.__all__)
+    assert set(svdfarm.__all__) - tree == {
+        "Client",
+        "Failure",
+        "FinishedVideo",
+        "Job",
+        "JobHandle",
+        "JobState",
+        "Model",
+        "NewShot",
+        "Progress",
+        "RenderParams",
+        "Shot",
+        "ShotState",
+        "Video",
+        "Violation",
+        "Worker",
+        "WorkerState",
+    }
+
+
+def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
+    lines = (errors.__doc__ or "").splitlines()
+    drawn = [word for line in lines for word in line.replace("│", " ").split()[1:2] if "─" in line]
+
+    def names(kind: type[errors.SvdfarmError]) -> list[str]:
+        return [name for sub in kind.__subclasses__() for name in [sub.__name__, *names(sub)]]
+
+    assert drawn == names(errors.SvdfarmError)
+
+
+def test_the_clients_settings_are_the_farms() -> None:
+    ours = [field.name for field in dataclasses.fields(svdfarm.RenderParams)]
+    theirs = [field.name for field in dataclasses.fields(params.RenderParams)]
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "address", ["http://farm:50051", "farm", "farm:", ":50051", "farm:0", "farm:70000", "a/b:1", ""]
+)
+def test_an_address_that_is_none_is_refused_before_any_call(address: str) -> None:
+    with pytest.raises(svdfarm.Rejected, match="HOST:PORT"):
+        svdfarm.Client(address)
+
+
+def test_a_token_with_a_line_end_is_refused_and_not_shown() -> None:
+    with pytest.raises(svdfarm.Rejected) as caught:
+        svdfarm.Client(token="secret\n")
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"fps": 7.5}, "fps is 7.5; allowed: a whole number"),
+        ({"fps": True}, "fps is True; allowed: a whole number"),
+        ({"noise_aug_strength": "much"}, "noise_aug_strength is 'much'; allowed: a number"),
+        ({"seed": 2**63}, "seed is"),
+        ({"fit": "zoom"}, "fit is 'zoom'; allowed: crop, pad, stretch"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused_before_anything_is_sent(
+    given: dict[str, object], said: str
+) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    wrong = svdfarm.NewShot(png, svdfarm.RenderParams(**given))  # type: ignore[arg-type]
+
+    with svdfarm.Client("127.0.0.1:1") as client, pytest.raises(svdfarm.ShotRejected, match=said):
+        client.submit(wrong)
