@@ -11,6 +11,7 @@ import os
 import platform
 import queue
 import random
+import shutil
 import tempfile
 import threading
 import time
@@ -127,9 +128,7 @@ class Agent:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
-        for path in self._folder.iterdir():
-            path.unlink()
-        self._folder.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # dial
 
@@ -144,6 +143,8 @@ class Agent:
                     self._take(session, response)
                 log.info("session.closed", worker=self.id)
             except (grpc.RpcError, SessionBroken) as error:
+                if self._stopped.is_set():
+                    return
                 told = error.details() if isinstance(error, grpc.Call) else str(error)
                 log.warning("session.broken", worker=self.id, error=told)
             finally:

@@ -21,7 +21,6 @@ from farm.jobs.params import (
     MAX_SHOTS_PER_JOB,
     SEED_MAX,
     ModelInfo,
-    RenderParams,
     problems,
     resolve,
 )
@@ -114,14 +113,15 @@ def _read_shot(
         known = ", ".join(sorted(models))
         raise invalid(f"{field}.model", f"is {given.model!r}; this farm knows {known}")
     params = resolve(given, model, seed=secrets.randbelow(SEED_MAX))
-    found = tuple(
-        Violation(
-            f"{field}.{p.field}", f"is {p.given}; allowed: {p.allowed}{_by_default(given, p.field)}"
-        )
-        for p in problems(params)
-    )
+    # Once more with the defaults: one of them can contradict what was given.
+    found = tuple(problems(given)) or tuple(problems(params))
     if found:
-        raise invalid_fields(found)
+        raise invalid_fields(
+            tuple(
+                Violation(f"{field}.{p.field}", f"is {p.given}; allowed: {p.allowed}")
+                for p in found
+            )
+        )
     display_name = message.display_name or f"shot-{index + 1}"
     if not _SHOT_NAME.fullmatch(display_name):
         raise invalid(
@@ -134,10 +134,6 @@ def _read_shot(
     except NameInvalid as error:
         raise invalid(f"{field}.output_name", str(error)) from error
     return NewShot(display_name, output_name, image_sha256, params)
-
-
-def _by_default(given: RenderParams, field: str) -> str:
-    return "" if getattr(given, field) is not None else " (a default; set it too)"
 
 
 def _repeated_output_names(shots: list[NewShot]) -> Iterator[Violation]:
