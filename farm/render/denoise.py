@@ -49,7 +49,8 @@ def denoise(
     """The clip's latents, (1, frame, channel, height, width), in the model's dtype.
 
     Nothing in the loop reads a value back from the device. Calls `on_step(done, total)` after
-    every step, and raises RenderCancelled when `cancelled()` says so before a step or after the last.
+    every step; raises RenderCancelled when `cancelled()` says so, asked before every step and
+    after the last.
     """
     scheduler = model.scheduler
     timesteps = scheduler.timesteps

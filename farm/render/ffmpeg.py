@@ -13,7 +13,7 @@ from farm.render.errors import DiskFull, EncodeFailed, EncoderMissing
 NO_SPACE = "No space left on device"  # strerror(ENOSPC), which ffmpeg prints
 
 # How much of what ffmpeg said goes into an error.
-LAST_LINES = 6
+LAST_LINES = 12
 
 
 def binary() -> str:

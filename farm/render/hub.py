@@ -26,8 +26,8 @@ REPOSITORIES: Mapping[str, str] = {
     "svd-xt": "stabilityai/stable-video-diffusion-img2vid-xt",
 }
 
-# A machine that drops packets to the hub must not hold the user up.
-CONNECT_TIMEOUT_S = 5.0
+# A network that drops packets to the hub must not hold the user up.
+CONNECT_TIMEOUT_S = 3.0
 
 
 def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:

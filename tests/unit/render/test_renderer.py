@@ -1,0 +1,158 @@
+"""The real renderer and the fake one keep the same promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from farm.jobs.params import SVD, TINY, RenderParams
+from farm.render.cpu import threads_per_worker, use_threads
+from farm.render.engine import Engine
+from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled
+from farm.render.fake import FakeRenderer
+from farm.render.load import Model
+from farm.render.memory import Memory
+from farm.render.probe import probe_video, read_receipt
+from farm.render.renderer import EngineRenderer, Renderer
+
+
+@pytest.fixture(params=["engine", "fake"])
+def renderer(request: pytest.FixtureRequest, model: Model) -> Renderer:
+    return EngineRenderer(Engine(model)) if request.param == "engine" else FakeRenderer()
+
+
+def test_a_renderer_makes_a_video_with_its_receipt_inside(
+    renderer: Renderer, picture_bytes: bytes, small: RenderParams, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+
+    video = renderer.render(picture_bytes, small).write(path)
+
+    facts = probe_video(path)
+    assert (facts.frame_count, facts.width_px, facts.height_px, facts.fps) == (3, 64, 64, 7)
+    assert (video.frame_count, video.width_px, video.height_px, video.fps) == (3, 64, 64, 7)
+    assert video.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert video.size_bytes == path.stat().st_size
+    assert video.durations_s["write"] > 0
+    assert read_receipt(path) == json.loads(json.dumps(video.receipt))
+
+
+def test_a_clip_can_be_written_in_another_thread(
+    renderer: Renderer, picture_bytes: bytes, small: RenderParams, tmp_path: Path
+) -> None:
+    first = renderer.render(picture_bytes, small)
+    writing = threading.Thread(target=first.write, args=[tmp_path / "clip.mp4"])
+    writing.start()
+    renderer.render(picture_bytes, dataclasses.replace(small, seed=9))
+    writing.join()
+
+    assert probe_video(tmp_path / "clip.mp4").frame_count == 3
+
+
+def test_a_renderer_tells_progress_and_obeys_cancel(
+    renderer: Renderer, picture_bytes: bytes, small: RenderParams
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def on_step(done: int, total: int) -> None:
+        told.append((done, total))
+
+    renderer.render(picture_bytes, small, on_step)
+    assert told == [(1, 2), (2, 2)]
+
+    told.clear()
+    with pytest.raises(RenderCancelled):
+        renderer.render(picture_bytes, small, on_step, lambda: len(told) == 1)
+    assert told == [(1, 2)]
+
+
+def test_a_renderer_refuses_bad_input(
+    renderer: Renderer, picture_bytes: bytes, small: RenderParams
+) -> None:
+    with pytest.raises(ImageRejected):
+        renderer.render(b"no picture", small)
+    with pytest.raises(ParamsRejected):
+        renderer.render(picture_bytes, RenderParams())
+
+
+def test_a_renderer_says_that_its_clips_are_no_real_video(renderer: Renderer) -> None:
+    assert renderer.info == TINY
+    assert renderer.device
+    assert renderer.note
+
+
+def test_the_receipt_holds_all_that_a_clip_depends_on(
+    model: Model, picture_bytes: bytes, small: RenderParams
+) -> None:
+    params = dataclasses.replace(small, decode_chunk_size=2)
+    renderer = EngineRenderer(Engine(model, engine="stock", memory=Memory()))
+
+    receipt = renderer.render(picture_bytes, params).receipt
+
+    assert receipt["params"] == dataclasses.asdict(params)
+    assert receipt["image_sha256"] == hashlib.sha256(picture_bytes).hexdigest()
+    assert receipt["model"]["name"] == "tiny"
+    assert receipt["model"]["source"] == "built in"
+    assert receipt["model"]["note"] == "random weights: a test pattern"
+    assert receipt["engine"] == "stock"
+    assert receipt["dtype"] == "float32"
+    assert receipt["device"] == "cpu"
+    assert receipt["threads"] == torch.get_num_threads()
+    assert receipt["memory"] == {"model_offload": False, "forward_chunking": False}
+    assert receipt["versions"]["torch"] == torch.__version__
+    assert {"svdfarm", "diffusers", "transformers", "python"} <= set(receipt["versions"])
+
+
+def test_the_fake_takes_its_time_and_any_model(picture_bytes: bytes, small: RenderParams) -> None:
+    fake = FakeRenderer(SVD, step_s=0.05)
+
+    rendered = fake.render(picture_bytes, small)
+
+    assert fake.info == SVD
+    assert rendered.durations_s["denoise"] >= 2 * 0.05
+    assert 0 <= rendered.frames.min() <= rendered.frames.max() <= 1
+    assert rendered.frames.std() > 0.05
+    assert np.abs(np.diff(rendered.frames, axis=0)).mean() > 0.01
+
+
+def test_workers_share_the_cores() -> None:
+    alone = threads_per_worker(1)
+
+    assert alone >= 1
+    assert threads_per_worker(alone) == 1
+    assert threads_per_worker(1000) == 1
+
+
+def test_torch_uses_the_threads_it_is_given() -> None:
+    before = torch.get_num_threads()
+    try:
+        use_threads(1)
+        assert torch.get_num_threads() == 1
+    finally:
+        use_threads(before)
+
+
+def test_memory_kept_warm_changes_no_pixel() -> None:
+    code = (
+        "import sys; from farm.render.cpu import keep_freed_memory\n"
+        "import torch; torch.manual_seed(0)\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "x = torch.randn(4, 32, 128, 128); w = torch.randn(32, 32, 3, 3)\n"
+        "print(float(torch.nn.functional.conv2d(x, w).double().sum()))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, how], capture_output=True, text=True, check=True
+        )
+        for how in ("keep", "plain")
+    ]
+    assert said[0].stdout == said[1].stdout
