@@ -9,6 +9,7 @@ from farm.cli import as_json as json_lines
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.views import View, choose
 from farm.jobs import names
+from farm.jobs.params import TINY
 from svdfarm import Job, JobHandle, JobState, Shot, errors
 
 
@@ -47,11 +48,15 @@ class Saver:
 def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: float | None) -> Exit:
     """Shows the job until it ends; the exit code says how. Raises errors of the SDK."""
     job: Job | None = None
+    told = False
     for event in handle.watch(timeout_s=timeout_s):
         if isinstance(event, Job):
             job = event
             view.job(job)
         else:
+            if event.params.model == TINY.name and not told:
+                told = True
+                view.note(f"model {TINY.name} has random weights: it draws a test pattern")
             view.shot(event)
             if saver is not None:
                 saver.save(event)

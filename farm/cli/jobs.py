@@ -177,9 +177,10 @@ def _print_job(job: Job, shots: list[Shot]) -> None:
             shot.state,
             str(shot.attempt_count),
             f"{shot.progress.step}/{shot.progress.step_count}" if shot.progress else "",
+            tables.model_name(shot.params.model),
             shot.worker.removeprefix("workers/"),
             f"{shot.error.reason}: {shot.error.message}" if shot.error else shot.output_name,
         ]
         for shot in shots
     ]
-    tables.show(["SHOT", "STATE", "ATTEMPTS", "STEP", "WORKER", "VIDEO OR ERROR"], rows)
+    tables.show(["SHOT", "STATE", "ATTEMPTS", "STEP", "MODEL", "WORKER", "VIDEO OR ERROR"], rows)

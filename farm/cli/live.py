@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +44,16 @@ class LiveView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
-        self._live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=5, transient=True
-        )
         self._job: Job | None = None
         self._job_pace: _Pace | None = None
         self._shots: dict[str, Shot] = {}  # those that have not ended
         self._paces: dict[str, _Pace] = {}
         self._steps_done = 0.0  # in shots, of those that have not ended
         self._notice = ""
+        # Last: it renders at once.
+        self._live = Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=5, transient=True
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -74,6 +76,7 @@ class LiveView:
         self._notice = job.notice
         self._job = job
         if self._job_pace is None:
+            self._say(Text(f"{job.name} {printable(job.display_name)}".rstrip(), style="bold"))
             self._job_pace = _Pace(time.monotonic(), _ended(job))
 
     def shot(self, shot: Shot) -> None:
@@ -99,6 +102,10 @@ class LiveView:
     def not_saved(self, shot: Shot, message: str) -> None:
         """See View."""
         self._say(Text(f"error: {printable(shot.display_name)}: {message}", style="red"))
+
+    def note(self, text: str) -> None:
+        """See View."""
+        self._say(Text(text, style="yellow"))
 
     def _say(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
@@ -131,9 +138,9 @@ class LiveView:
         told, left_s = Text("queued", style="dim"), None
         if pace is not None:
             left_s = pace.left_s(now, step, steps)
-            told = Text(f"step {step}/{steps}" if step < steps else "decoding")
-            if not step:
-                told = Text("starting")
+            told = Text(f"step {step}/{steps}" if step else "starting")
+            if steps and step >= steps:
+                told, left_s = Text("decoding"), None
         if shot.attempt_count > 1:
             told.append(f" (attempt {shot.attempt_count})", style="yellow")
         bar = ProgressBar(total=max(steps, 1), completed=step, width=_BAR_WIDTH)
@@ -165,7 +172,7 @@ def _fraction(shot: Shot | None) -> float:
 def _eta(left_s: float | None) -> Text:
     if left_s is None:
         return Text("")
-    minutes, seconds = divmod(round(left_s), 60)
+    minutes, seconds = divmod(math.ceil(left_s), 60)
     hours, minutes = divmod(minutes, 60)
     clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     return Text(f"{clock} left", style="dim")

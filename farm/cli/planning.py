@@ -14,7 +14,7 @@ from farm.cli import tables
 from farm.cli.exits import CommandFailed
 from farm.cli.jobs_file.document import FileUnreadable
 from farm.cli.jobs_file.expansion import Draw
-from farm.cli.jobs_file.keys import KEY_OF_FIELD
+from farm.cli.jobs_file.keys import ENCODING_KEYS, KEY_OF_FIELD, PARAM_KEYS, Key
 from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
 from farm.cli.jobs_file.plan import Plan, PlannedShot
 from farm.cli.jobs_file.reader import read
@@ -97,22 +97,16 @@ def show(plan: Plan, *, as_json: bool) -> None:
         for shot in plan.shots:
             print(json_lines.line({"event": "planned", **_planned(shot)}), flush=True)  # noqa: T201
         return
-    shown = [
-        key for key in KEY_OF_FIELD if any(getattr(s.params, key) is not None for s in plan.shots)
+    columns = [
+        key
+        for key in (*PARAM_KEYS.values(), *ENCODING_KEYS.values())
+        if any(_cell(shot, key) for shot in plan.shots)
     ]
     rows = [
-        [
-            shot.name,
-            _short(shot.image),
-            *(
-                "" if getattr(shot.params, f) is None else str(getattr(shot.params, f))
-                for f in shown
-            ),
-            shot.output_name,
-        ]
+        [shot.name, _short(shot.image), *(_cell(shot, key) for key in columns), shot.output_name]
         for shot in plan.shots
     ]
-    tables.show(["SHOT", "IMAGE", *(field.upper() for field in shown), "OUTPUT"], rows)
+    tables.show(["SHOT", "IMAGE", *(key.name.upper() for key in columns), "OUTPUT"], rows)
     count = f"{len(plan.shots)} shot{'s' * (len(plan.shots) > 1)}"
     told = f"{count}; dry run: nothing was sent, and no farm was asked whether it has the models"
     print(told, file=sys.stderr)  # noqa: T201
@@ -123,6 +117,13 @@ def _load(source: str) -> images.Image | ImageRejected:
         return images.load_url(source) if images.is_url(source) else images.load_file(Path(source))
     except ImageRejected as error:
         return error
+
+
+def _cell(shot: PlannedShot, key: Key) -> str:
+    given = [getattr(shot.params, field) for field in key.fields]
+    if key.name == "model":
+        return tables.model_name(shot.params.model)
+    return "x".join(str(value) for value in given if value is not None)
 
 
 def _planned(shot: PlannedShot) -> dict[str, object]:

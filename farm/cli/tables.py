@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from farm.jobs.params import TINY
+
 
 def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table on stdout."""
@@ -30,6 +32,11 @@ def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def printable(text: str) -> str:
     """`text` without what could move the cursor or recolour the terminal: others wrote it."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def model_name(name: str | None) -> str:
+    """A model as tables show it: nobody shall take a test pattern for a broken model."""
+    return f"{name} (test pattern)" if name == TINY.name else name or ""
 
 
 STYLES = {

@@ -41,6 +41,9 @@ class View(Protocol):
     def not_saved(self, shot: Shot, message: str) -> None:
         """A shot's video could not be saved."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
 
 def choose(*, json: bool) -> View:
     """JSON where asked for, bars on a terminal, plain lines elsewhere."""
@@ -88,6 +91,10 @@ class JsonView(_Silent):
         """See View."""
         _put(as_json.line({"event": "not_saved", "shot": shot.name, "message": message}))
 
+    def note(self, text: str) -> None:
+        """See View."""
+        _put(as_json.line({"event": "note", "message": text}))
+
 
 class PlainView(_Silent):
     """One line per change of state; steps now and then, so that a log shows that it lives."""
@@ -128,6 +135,10 @@ class PlainView(_Silent):
     def not_saved(self, shot: Shot, message: str) -> None:
         """See View."""
         _complain(f"error: {shot.display_name}: {message}")
+
+    def note(self, text: str) -> None:
+        """See View."""
+        _complain(text)
 
 
 def counts(job: Job) -> str:

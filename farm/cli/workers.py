@@ -37,7 +37,7 @@ def workers(
                 worker.name.removeprefix("workers/"),
                 worker.state,
                 worker.device,
-                ",".join(model.name for model in worker.models),
+                ", ".join(tables.model_name(model.name) for model in worker.models),
                 f"{worker.hostname}/{worker.pid}",
                 worker.error.message if worker.error else worker.shot or "idle",
             ]
