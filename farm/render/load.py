@@ -22,7 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import (
 
 from farm.jobs.params import TINY, ModelInfo
 from farm.render import hub
-from farm.render.errors import DeviceUnavailable, ModelInvalid, ParamsRejected
+from farm.render.errors import DeviceUnavailable, ModelInvalid, ModelUnavailable, ParamsRejected
 from farm.render.folder import describe, local_folder, read_card
 from farm.render.quiet import no_progress_bars
 from farm.render.tiny import default_cache_dir, tiny_folder
@@ -123,13 +123,23 @@ def choose_device(device: str) -> torch.device:
 def _locate(model: str, dtype: str, cache_dir: Path | None) -> tuple[Path, str, str]:
     """Folder, source, revision."""
     if model == TINY.name:
-        folder = tiny_folder(cache_dir or default_cache_dir())
+        folder = _make_tiny(cache_dir or default_cache_dir())
         return folder, "built in", folder.name
     if model in hub.REPOSITORIES:
         folder = hub.fetch(model, dtype, cache_dir)
         return folder, hub.REPOSITORIES[model], folder.name
     # Its path stays out of the receipt: videos travel, and paths name people.
     return local_folder(model), "local folder", ""
+
+
+def _make_tiny(cache_dir: Path) -> Path:
+    try:
+        return tiny_folder(cache_dir)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"Model tiny cannot be made in {cache_dir}: {error.strerror or error}. Give a folder "
+            "that can be written and has 20 MB free, as cache_dir or in XDG_CACHE_HOME."
+        ) from error
 
 
 def _load_part(kind: Any, folder: Path, variant: str | None, dtype: torch.dtype) -> Any:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from farm.jobs.params import TINY
-from farm.render.errors import DeviceUnavailable, ModelInvalid, ParamsRejected, VariantMissing
+from farm.render.errors import (
+    DeviceUnavailable,
+    ModelInvalid,
+    ModelUnavailable,
+    ParamsRejected,
+    VariantMissing,
+)
 from farm.render.load import Model, load
-from farm.render.tiny import NOTE, default_cache_dir, make_parts, tiny_folder
+from farm.render.tiny import NOTE, default_cache_dir, make_parts
 
 WEIGHTS = {
     "unet": "diffusion_pytorch_model",
@@ -75,13 +82,59 @@ def test_tiny_has_svds_own_schedule(model: Model) -> None:
     assert (config.sigma_max, config.sigma_min) == (700.0, 0.002)
 
 
-def test_racing_makers_of_tiny_both_find_a_whole_model(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        folders = list(pool.map(tiny_folder, [tmp_path / "cache"] * 2))
+MAKE = """
+import sys, time
+from pathlib import Path
+from farm.render.tiny import tiny_folder
+print("ready", flush=True)
+sys.stdin.readline()
+print(tiny_folder(Path(sys.argv[1])))
+"""
 
-    assert folders[0] == folders[1]
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folders[0].name]
-    load(str(folders[0]), device="cpu")
+
+def test_racing_makers_of_tiny_both_find_a_whole_model(tmp_path: Path, folder: Path) -> None:
+    cache = tmp_path / "cache"
+    final = cache / folder.name
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE, str(cache)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for maker in makers:
+        assert maker.stdout
+        assert maker.stdout.readline() == "ready\n"
+    for maker in makers:
+        assert maker.stdin
+        maker.stdin.write("\n")
+        maker.stdin.flush()
+
+    while not final.exists() and any(maker.poll() is None for maker in makers):
+        pass
+    seen = files(final)  # at the first moment that it is there
+
+    assert [maker.communicate()[0] for maker in makers] == [f"{final}\n"] * 2
+    assert seen == files(final) == files(folder)
+    assert [path.name for path in cache.iterdir()] == [final.name]
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Every file in `folder` with its size."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ModelUnavailable, match=r"made in .*file: .*XDG_CACHE_HOME"):
+        load("tiny", device="cpu", cache_dir=tmp_path / "file")
 
 
 def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
