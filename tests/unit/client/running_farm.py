@@ -8,11 +8,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from farm.cluster.agent import Agent
 from farm.gateway.config import Address, GatewayConfig
 from farm.gateway.server import serving
+from farm.render.errors import ParamsRejected
 from farm.render.fake import FakeRenderer
+from farm.render.renderer import Rendered
+
+# The gateway logs to this process's stdout, where tests of the command look for its output.
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+
+class FailingRenderer(FakeRenderer):
+    """Finds every shot impossible."""
+
+    def render(self, *args: Any, **kwargs: Any) -> Rendered:
+        raise ParamsRejected("this worker renders nothing")
 
 
 class RunningFarm:
@@ -39,10 +54,10 @@ class RunningFarm:
             self._thread.join(30)
             self._thread = None
 
-    def add_worker(self, step_s: float = 0.0) -> None:
+    def add_worker(self, step_s: float = 0.0, *, fails: bool = False) -> None:
         agent = Agent(self.address, self.token, folder=self._folder)
         agent.start()
-        agent.serve(FakeRenderer(step_s=step_s))
+        agent.serve(FailingRenderer() if fails else FakeRenderer(step_s=step_s))
         self._agents.append(agent)
 
     def close(self) -> None:
