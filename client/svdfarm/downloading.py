@@ -70,9 +70,7 @@ def save(
     if not overwrite and os.path.lexists(path):
         if is_same(video, path):
             return False
-        raise TargetExists(
-            f"{path} is there already with other bytes; allowed: another folder, or overwriting"
-        )
+        raise TargetExists(f"{path} is there already with other bytes")
     # Beside the target, so that the last step is one rename.
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:

@@ -14,6 +14,7 @@ from farm.cli import init, jobs, render, server, submit, workers
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, Token
 from farm.cli.settings import Flags, SettingsInvalid
+from farm.cli.tables import printable
 
 # What the [server] extra brings, by the name that is imported.
 _SERVER_PACKAGES = frozenset(
@@ -110,5 +111,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: Exit = Exit.REFUSED) -> int:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    # Messages quote files and servers: nothing in them may move the cursor.
+    lines = [printable(line) for line in message.split("\n")]
+    print("error:", "\n".join(lines), file=sys.stderr)  # noqa: T201
     return code

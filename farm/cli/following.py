@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -34,7 +35,11 @@ class Saver:
             was_there = path.exists() and not self._overwrite
             self._handle.finished(shot).save(path, overwrite=self._overwrite)
         except errors.TargetExists as error:
-            self._refuse(shot, f"{error}: --overwrite, or `farm download {self._handle.name}`")
+            self._refuse(
+                shot,
+                f"{error}; --overwrite replaces it, "
+                f"`farm download {self._handle.name} --out DIR` saves elsewhere",
+            )
         except (errors.SaveFailed, errors.NotFound, names.NameInvalid) as error:
             self._refuse(shot, str(error))
         else:
@@ -113,9 +118,11 @@ def ending(job: Job) -> Exit:
             return Exit.SUCCEEDED
 
 
-def writable(folder: Path) -> Path:
-    """The folder, made if need be. Raises OSError where nothing can be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(13, "permission denied", str(folder))
+def check_writable(folder: Path) -> Path:
+    """`folder` itself, if it can be written or made. Raises OSError; makes nothing yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "permission denied", str(there))
     return folder

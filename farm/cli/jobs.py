@@ -48,7 +48,7 @@ def watch(
     with connecting.client(
         ctx, address, token, connect_timeout, default_connect_timeout_s=patience_s
     ) as client:
-        folder = following.writable(out) if out else None
+        folder = following.check_writable(out) if out else None
         return following.watch_and_save(
             client.job(job), folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
         )
@@ -134,7 +134,7 @@ def download(
         handle = client.job(job)
         found = handle.get()
         view = views.JsonView() if as_json else views.PlainView()
-        saver = following.Saver(handle, view, following.writable(out), overwrite=overwrite)
+        saver = following.Saver(handle, view, following.check_writable(out), overwrite=overwrite)
         for shot in handle.shots():
             saver.save(shot)
     if not found.state.final:

@@ -125,7 +125,7 @@ class LiveView:
         total, done = self._job.shot_count, _ended(self._job) + self._steps_done
         left_s = self._job_pace.left_s(now, done, total) if self._job_pace else None
         table.add_row(
-            Text(self._job.display_name or self._job.name, style="bold"),
+            Text(printable(self._job.display_name) or self._job.name, style="bold"),
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
             _stated("", self._job.state, f"{_ended(self._job)}/{total} shots"),
             _eta(left_s),

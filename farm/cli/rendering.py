@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.following import writable
+from farm.cli.following import check_writable
 from farm.jobs.params import DEFAULTS, SVD_XT, TINY, Fit, RenderParams, problems, resolve
 from svdfarm import images
 from svdfarm.errors import ImageRejected
@@ -97,7 +97,7 @@ def render(request: Request) -> Exit:
     try:
         if request.model is not None:  # faults are told before torch is loaded
             _check(resolve(request.params, describe(request.model), seed=0))
-        writable(request.folder)
+        check_writable(request.folder)
         renderer = _renderer(request)
         params = {clip.name: _resolved(request, renderer) for clip in clips}
         for clip in clips:
@@ -147,8 +147,8 @@ def _clips(request: Request) -> Sequence[_Clip]:
             other = clips.setdefault(name.casefold(), _Clip(name, image, target))
             if other.image is not image:
                 raise CommandFailed(
-                    f"{other.image.origin} and {image.origin} would both be {target}; rename one, "
-                    "or render them one by one with another -o"
+                    f"{other.image.origin} and {image.origin} would both be {other.target}; "
+                    "rename one, or render them one by one with another -o"
                 )
     for clip in clips.values():
         if clip.target.exists() and not request.overwrite:

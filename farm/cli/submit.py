@@ -56,7 +56,7 @@ def submit(
         return Exit.SUCCEEDED
     folder = out or Path(plan.output_dir or DEFAULT_FOLDER)
     if not detach:
-        following.writable(folder)
+        following.check_writable(folder)
         if not overwrite and request_id is None:
             planning.check_targets(plan, folder)
     with connecting.client(
