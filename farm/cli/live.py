@@ -21,7 +21,7 @@ from svdfarm import Job, Shot, ShotState, Video
 
 _FEW = 12  # with more shots than these, those that wait are not shown
 _ROWS_AT_MOST = 20
-_BAR_WIDTH = 28
+_BAR_WIDTH = 20
 # Decoding and encoding follow the last step: a clip at its last step is nearly done.
 _STEPS_SHARE = 0.9
 

@@ -259,17 +259,20 @@ def test_a_state_of_a_later_version_counts_as_running() -> None:
 
 
 def test_an_abandoned_watch_is_cancelled_at_the_server() -> None:
-    def endless(_: Any, context: grpc.ServicerContext) -> Iterator[rpc.WatchJobResponse]:
+    def endless(_: Any, __: grpc.ServicerContext) -> Iterator[rpc.WatchJobResponse]:
         yield job(pb.Job.RUNNING, "1")
         servicer.cancelled.wait(30)
 
     servicer = Scripted(WatchJob=[endless])
 
     with client_of(servicer) as client:
-        for event in client.job("j").watch():
-            assert isinstance(event, Job)
-            break
+        events = client.job("j").watch()
+        assert isinstance(next(events), Job)
+        # An error that somebody keeps holds the call alive: collection would cancel it too late.
+        with pytest.raises(KeyError) as kept:
+            events.throw(KeyError())
         assert servicer.cancelled.wait(10)
+        assert kept.tb is not None
 
 
 @pytest.mark.parametrize(
