@@ -41,7 +41,6 @@ _SERVER_PACKAGES = frozenset(
 
 app = typer.Typer(
     name="farm",
-    help="A render farm for Stable Video Diffusion: images in, videos out.",
     no_args_is_help=True,
     # Help without rich: fast, and never coloured into a pipe.
     rich_markup_mode=None,
@@ -71,6 +70,9 @@ def _farm(
     """A render farm for Stable Video Diffusion: images in, videos out.
 
     Settings come from flags, then FARM_* variables, then farm.toml in this folder.
+
+    Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed, 3 cancelled, 4 timed out,
+    5 no farm answers.
     """
     ctx.obj = Flags(address, token)
 
