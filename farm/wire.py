@@ -7,9 +7,9 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from svdfarm.v1 import resources_pb2 as pb
 
 from farm.jobs.params import Codec, Fit, ModelInfo, RenderParams
+from svdfarm.v1 import resources_pb2 as pb
 
 # Fields of the same name and meaning in RenderParams on both sides.
 _PLAIN = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class WorkerConfig:
 
 
 class Worker:
-    """Serve's view of a worker: made, asked for its health, told to go. It serves no requests."""
+    """Serve's view of a worker: made, asked for its health, told to go."""
 
     def __init__(self, config: WorkerConfig) -> None:
         configure_logs()
@@ -45,13 +46,14 @@ class Worker:
         self._agent.start()
         try:
             # Here, not above: Serve's controller imports this module and has no use for torch.
-            from farm.render.cpu import use_threads
+            from farm.render.cpu import keep_freed_memory, use_threads
             from farm.render.engine import Engine
             from farm.render.load import load
             from farm.render.renderer import EngineRenderer
 
             if config.threads is not None:
                 use_threads(config.threads)
+                keep_freed_memory()
             model = load(config.model, device=config.device, dtype=config.dtype)
             renderer = EngineRenderer(Engine(model, config.engine))
         except BaseException:
@@ -64,9 +66,12 @@ class Worker:
         if not self._healthy:
             raise RuntimeError("the device is in error; this process must be replaced")
 
-    def __call__(self) -> str:
-        """Serve wants one; a 200 says that the replica lives."""
-        return "ok"
+    def __call__(self) -> dict[str, str]:
+        """Who this replica is: its worker's name, and the GPUs that Ray gave it."""
+        return {
+            "worker": f"workers/{self._agent.id}",
+            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        }
 
     async def __del__(self) -> None:
         """Serve's hook before it ends the process: no shot is lost, none is taken."""

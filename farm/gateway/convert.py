@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from svdfarm.v1 import resources_pb2 as pb
-from svdfarm.v1 import session_service_pb2 as session_pb
-
 from farm.store.records import Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
 
 MEDIA_TYPE = "video/mp4"
 

@@ -10,7 +10,6 @@ import asyncio
 
 import structlog
 from sqlalchemy import Connection
-from svdfarm.v1 import session_service_pb2 as session_pb
 
 from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
@@ -22,6 +21,7 @@ from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
 from farm.wire import params_to_wire
+from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
 

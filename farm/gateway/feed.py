@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from svdfarm.v1 import resources_pb2 as pb
-
 from farm.store.records import Lease, ShotKey
+from svdfarm.v1 import resources_pb2 as pb
 
 
 class Feed:

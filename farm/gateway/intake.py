@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import grpc
-from svdfarm.v1 import render_service_pb2 as pb
-from svdfarm.v1 import resources_pb2
 
 from farm.gateway import names
 from farm.gateway.convert import image_to_wire
@@ -30,6 +28,8 @@ from farm.store import inputs
 from farm.store.records import Image, NewJob, NewShot, image_key
 from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
 
 _SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 

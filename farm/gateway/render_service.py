@@ -6,9 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 from google.protobuf.empty_pb2 import Empty
-from svdfarm.v1 import render_service_pb2 as pb
-from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
-from svdfarm.v1 import resources_pb2
 
 from farm.gateway import intake, names
 from farm.gateway.config import Limits
@@ -24,6 +21,9 @@ from farm.store import inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
 from farm.store.store import Store
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
+from svdfarm.v1 import resources_pb2
 
 log = structlog.get_logger()
 

@@ -12,11 +12,6 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
-from svdfarm.v1 import (
-    render_service_pb2_grpc,
-    session_service_pb2_grpc,
-    worker_service_pb2_grpc,
-)
 
 from farm.gateway.auth import TokenAuth
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
@@ -28,6 +23,11 @@ from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.store import Store
+from svdfarm.v1 import (
+    render_service_pb2_grpc,
+    session_service_pb2_grpc,
+    worker_service_pb2_grpc,
+)
 
 log = structlog.get_logger()
 

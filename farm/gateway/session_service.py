@@ -8,8 +8,6 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
 import structlog
-from svdfarm.v1 import session_service_pb2 as pb
-from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
 from farm.gateway.convert import lease_from_wire, lease_to_wire
 from farm.gateway.dispatch import Dispatcher
@@ -24,6 +22,8 @@ from farm.store.errors import is_disk_full
 from farm.store.records import Lease
 from farm.store.store import Store
 from farm.wire import duration, model_from_wire
+from svdfarm.v1 import session_service_pb2 as pb
+from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
 log = structlog.get_logger()
 

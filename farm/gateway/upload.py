@@ -8,8 +8,6 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from svdfarm.v1 import resources_pb2 as pb
-
 from farm.jobs.retry import Reason
 from farm.render.errors import VideoUnreadable
 from farm.render.probe import probe_video
@@ -17,6 +15,7 @@ from farm.store import jobs, leases
 from farm.store.errors import is_disk_full
 from farm.store.records import Lease, Shot, Video
 from farm.store.store import Store
+from svdfarm.v1 import resources_pb2 as pb
 
 
 class UploadRefused(Exception):

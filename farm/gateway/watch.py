@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import grpc
-from svdfarm.v1 import render_service_pb2 as pb
-from svdfarm.v1 import resources_pb2
 
 from farm.gateway.convert import job_to_wire, shot_to_wire
 from farm.gateway.feed import Feed
@@ -16,6 +14,8 @@ from farm.jobs.states import FINAL_JOB_STATES, ShotState
 from farm.store import changes
 from farm.store.records import Job, Shot, ShotKey
 from farm.store.store import Store
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
 
 # At most this often to one watcher: steps of small models come faster than anybody reads.
 _MIN_INTERVAL_S = 0.1

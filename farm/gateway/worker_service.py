@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from svdfarm.v1 import resources_pb2, session_service_pb2
-from svdfarm.v1 import worker_service_pb2 as pb
-from svdfarm.v1 import worker_service_pb2_grpc as pb_grpc
-
 from farm.gateway import names
 from farm.gateway.config import Limits
 from farm.gateway.wall import Context, unary
 from farm.gateway.workers import Worker, Workers
 from farm.store.errors import NotFound
 from farm.wire import model_to_wire
+from svdfarm.v1 import resources_pb2, session_service_pb2
+from svdfarm.v1 import worker_service_pb2 as pb
+from svdfarm.v1 import worker_service_pb2_grpc as pb_grpc
 
 
 class WorkerService(pb_grpc.WorkerServiceServicer):

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from svdfarm.v1 import resources_pb2 as pb
-from svdfarm.v1 import session_service_pb2 as session_pb
-
 from farm.jobs.params import ModelInfo
 from farm.jobs.schedule import WorkerView
 from farm.store.records import Lease
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
 
 SLOTS = 1  # shots that a worker holds at a time
 
