@@ -22,12 +22,9 @@ def resolve(sources: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         wanted = [word for source in sources for word in ("--requirement", str(HERE / source))]
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-            + ["--report", str(report), *wanted],
-            check=True,
-            cwd=HERE.parent,
-        )
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
+        ask = [*pip, "--ignore-installed", "--report", str(report), *wanted]
+        subprocess.run(ask, check=True, cwd=HERE.parent)
         found = json.loads(report.read_text())["install"]
     pins = {}
     for package in found:

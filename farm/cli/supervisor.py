@@ -54,6 +54,11 @@ class Child:
         self._deaths: list[float] = []
         self.address = ""
 
+    def pin_address(self) -> None:
+        """After the first start: the next one has to be where this one was, chosen by port 0."""
+        flag = self._arguments.index("--address")
+        self._arguments[flag + 1] = self.address
+
     def start(self) -> None:
         """Starts the process; its log goes on where it was."""
         self._ready.clear()
@@ -163,7 +168,10 @@ class FarmProcesses:
         self._gateway.start()
         if not self._gateway.wait_ready(_GATEWAY_READY_S, stop):
             return
-        _say(f"gateway  {self._gateway.address}  http {self._settings.http}")
+        self._gateway.pin_address()
+        http = self._settings.http
+        told = "" if http.endswith(":0") else f"  http {http}"
+        _say(f"gateway  {self._gateway.address}{told}")
         _say(f"data     {self._settings.data}  logs {self._logs}")
         self._workers = Child(
             "worker", self._worker_arguments(), self._logs / "worker.log", self._settings.token

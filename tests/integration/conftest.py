@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from svdfarm import Client
+from tests.running import free_port
 
 
 @dataclass
@@ -30,8 +30,8 @@ class RunningFarm:
 @contextmanager
 def farm_up(folder: Path, *flags: str) -> Iterator[RunningFarm]:
     """Runs `farm up` until the block ends, then expects it to stop cleanly."""
-    port = _free_port()
-    http = _free_port()
+    port = free_port()
+    http = free_port()
     with (folder / "up.log").open("w") as log:
         command = ["-m", "farm", "up", "--data", str(folder / "data"), *flags]
         addresses = ["--address", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{http}"]
@@ -55,13 +55,6 @@ def farm_up(folder: Path, *flags: str) -> Iterator[RunningFarm]:
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

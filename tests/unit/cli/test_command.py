@@ -12,8 +12,9 @@ import pytest
 import farm as package
 from farm.cli.jobs_file.reader import read
 from farm.cli.settings import KEYS, Settings, SettingsInvalid
+from tests.running import free_port
 from tests.unit.cli.conftest import Command
-from tests.unit.client.running_farm import RunningFarm, free_port
+from tests.unit.client.running_farm import RunningFarm
 
 # What no client verb may load: the base install has none of it.
 SERVER_PACKAGES = ("torch", "ray", "PIL", "numpy", "sqlalchemy", "structlog", "diffusers")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import free_port
 from tests.unit.cli.conftest import Command, Ended
-from tests.unit.client.running_farm import RunningFarm, free_port, running_farm
+from tests.unit.client.running_farm import RunningFarm, running_farm
 
 JobsYaml = Callable[..., Path]
 ONE, TWO = "name: one, seed: 1", "name: two, seed: 2"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from farm.cluster.agent import Agent
-from farm.gateway.config import Address, GatewayConfig
-from farm.gateway.server import serving
+from farm.gateway.config import Address
 from farm.render.errors import ParamsRejected
 from farm.render.fake import FakeRenderer
 from farm.render.renderer import Rendered
+from tests.running import free_port, running_gateway, running_worker
 
 # The gateway logs to this process's stdout, where tests of the command look for its output.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
@@ -37,46 +33,25 @@ class RunningFarm:
         self.address = f"127.0.0.1:{free_port()}"
         self.token = token
         self._folder = folder
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._agents: list[Agent] = []
+        self._gateway = ExitStack()
+        self._workers = ExitStack()
 
     def start(self) -> None:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)))
-        self._thread.start()
-        assert ready.wait(30)
+        address = Address.parse(self.address)
+        gateway = running_gateway(self._folder / "data", address=address, token=self.token)
+        self._gateway.enter_context(gateway)
 
     def stop(self) -> None:
-        if self._thread is not None and self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(30)
-            self._thread = None
+        self._gateway.close()
 
     def add_worker(self, step_s: float = 0.0, *, fails: bool = False) -> None:
-        agent = Agent(self.address, self.token, folder=self._folder)
-        agent.start()
-        agent.serve(FailingRenderer() if fails else FakeRenderer(step_s=step_s))
-        self._agents.append(agent)
+        renderer = FailingRenderer() if fails else FakeRenderer(step_s=step_s)
+        worker = running_worker(self.address, self._folder, renderer=renderer, token=self.token)
+        self._workers.enter_context(worker)
 
     def close(self) -> None:
-        for agent in self._agents:
-            agent.stop()
+        self._workers.close()
         self.stop()
-
-    async def _serve(self, ready: threading.Event) -> None:
-        config = GatewayConfig(
-            address=Address.parse(self.address),
-            http=Address("127.0.0.1", 0),
-            data=self._folder / "data",
-            token=self.token,
-            stop_grace_s=0.2,
-        )
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with serving(config):
-            ready.set()
-            await self._stop.wait()
 
 
 @contextmanager
@@ -87,9 +62,3 @@ def running_farm(folder: Path, token: str | None = None) -> Iterator[RunningFarm
         yield farm
     finally:
         farm.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

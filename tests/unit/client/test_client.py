@@ -13,7 +13,8 @@ from PIL import Image as PillowImage
 
 import svdfarm
 from svdfarm import Client, JobState, NewShot, RenderParams, Shot, ShotState
-from tests.unit.client.running_farm import RunningFarm, free_port, running_farm
+from tests.running import free_port
+from tests.unit.client.running_farm import RunningFarm, running_farm
 
 SMALL = RenderParams(model="tiny", width_px=64, height_px=64, frame_count=3, step_count=2)
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from farm.jobs.params import DEFAULTS, TINY, Codec, Fit, RenderParams, resolve
+from farm.store.records import params_from_json, params_to_json
+from farm.wire import CodecUnknown, params_from_wire, params_to_wire
+from svdfarm.v1 import resources_pb2
+
+FULL = RenderParams(
+    model="svd-xt",
+    width_px=64,
+    height_px=72,
+    frame_count=3,
+    step_count=4,
+    fps=5,
+    playback_fps=6,
+    motion_bucket_id=0,
+    noise_aug_strength=0.02,
+    min_guidance_scale=1.1,
+    max_guidance_scale=2.2,
+    decode_chunk_size=2,
+    seed=2**63 - 1,
+    fit=Fit.PAD,
+    codec=Codec.H264,
+    crf=0,
+)
+
+
+@pytest.mark.parametrize("params", [RenderParams(), FULL, DEFAULTS, resolve(FULL, TINY, 1)])
+def test_params_survive_the_wire_and_the_store(params: RenderParams) -> None:
+    wire = resources_pb2.RenderParams.FromString(params_to_wire(params).SerializeToString())
+    assert params_from_wire(wire) == params
+    assert params_from_json(params_to_json(params)) == params
+
+
+def test_the_full_example_sets_every_field() -> None:
+    assert all(value is not None for value in vars(FULL).values())
+
+
+def test_an_unknown_codec_is_told() -> None:
+    message = resources_pb2.RenderParams(encoding=resources_pb2.Encoding(codec="vp9"))
+    with pytest.raises(CodecUnknown, match=r"vp9.*h264"):
+        params_from_wire(message)
