@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 from farm.cli import as_json as json_lines
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.views import View, choose
+from farm.cli.views import JsonView, PlainView, View
 from farm.jobs import names
 from farm.jobs.params import TINY
 from svdfarm import Job, JobHandle, JobState, Shot, errors
@@ -70,6 +71,17 @@ def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: flo
     return ending(job or handle.get())
 
 
+def choose_view(*, json: bool) -> View:
+    """JSON where asked for, bars on a terminal, plain lines elsewhere."""
+    if json:
+        return JsonView()
+    if sys.stdout.isatty():
+        from farm.cli.live import LiveView  # rich is loaded where it is shown
+
+        return LiveView()
+    return PlainView()
+
+
 def watch_and_save(
     handle: JobHandle,
     folder: Path | None,
@@ -80,7 +92,7 @@ def watch_and_save(
 ) -> Exit:
     """Follows the job to its end; Ctrl-C and a timeout leave it running and say how to go on."""
     again = f"farm watch {handle.name}" + (f" --out {folder}" if folder else "")
-    view = choose(json=as_json)
+    view = choose_view(json=as_json)
     saver = Saver(handle, view, folder, overwrite=overwrite) if folder else None
     try:
         with view:

@@ -45,17 +45,6 @@ class View(Protocol):
         """Something that the user should know."""
 
 
-def choose(*, json: bool) -> View:
-    """JSON where asked for, bars on a terminal, plain lines elsewhere."""
-    if json:
-        return JsonView()
-    if sys.stdout.isatty():
-        from farm.cli.live import LiveView
-
-        return LiveView()
-    return PlainView()
-
-
 class _Silent:
     """Enters and leaves without a trace."""
 
