@@ -69,7 +69,8 @@ class _Watcher:
         read = self._store.database.read
         page = await read(changes.snapshot, self._job_id)
         self._seq = page.seq
-        yield await self._tell_job(page.job)
+        if page.job.state not in FINAL_JOB_STATES:  # that comes last, when all else was told
+            yield await self._tell_job(page.job)
         while True:
             for shot in page.shots:
                 yield self._tell_shot(shot)

@@ -68,6 +68,14 @@ def test_watch_tells_every_step_and_ends_with_the_job(
     assert [r.WhichOneof("event") for r in again] == ["job"]
 
 
+def test_an_ended_job_is_told_shots_first(gateway: Gateway, caller: Caller, tmp_path: Path) -> None:
+    job = caller.create(caller.shot("a"), caller.shot("b"))
+    with running_worker(str(gateway.address), tmp_path):
+        caller.watch(job.name)
+    # A caller that stops at the final state has seen every shot.
+    assert [r.WhichOneof("event") for r in caller.watch(job.name)] == ["shot", "shot", "job"]
+
+
 def test_resumed_watch_misses_nothing(gateway: Gateway, caller: Caller, tmp_path: Path) -> None:
     job = caller.create(*(caller.shot(f"s{n}") for n in range(6)))
     stream = caller.render.WatchJob(pb.WatchJobRequest(name=job.name), timeout=60)
