@@ -6,7 +6,8 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -20,7 +21,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_BYTES = 2**20
 
 
-def receive(connection: Connection, video: Video) -> Iterator[bytes]:
+def receive(connection: Connection, video: Video) -> Generator[bytes, None, None]:
     """The video's bytes in order, going on after a break from where it stopped.
 
     Ends only when size and sha256 are the farm's. Raises DownloadBroken.
@@ -76,7 +77,9 @@ def save(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(part, receive(connection, video), progress)
+            # Closed here: a traceback that somebody keeps would keep the stream open too.
+            with closing(receive(connection, video)) as chunks:
+                _write(part, chunks, progress)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

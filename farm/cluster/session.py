@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +37,10 @@ class Session:
 
     def __init__(self, address: str, token: str | None) -> None:
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        self._outbox: queue.Queue[pb.SessionRequest] = queue.Queue(_OUTBOX_MESSAGES)
-        self._ended = threading.Event()
+        self._changed = threading.Condition()  # of everything below
+        self._urgent: deque[pb.SessionRequest] = deque()
+        self._outbox: deque[pb.SessionRequest] = deque()
+        self._ended = False
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         stub = pb_grpc.SessionServiceStub(self._channel)
         self._call = stub.Session(self._requests(), metadata=metadata)
@@ -48,24 +50,29 @@ class Session:
         try:
             yield from self._call
         finally:
-            self._ended.set()
+            self._end()
 
     def send(self, request: pb.SessionRequest) -> None:
         """Queues a message; waits while the queue is full. Raises SessionBroken."""
-        while not self._ended.is_set():
-            try:
-                self._outbox.put(request, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-        raise SessionBroken
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or len(self._outbox) < _OUTBOX_MESSAGES)
+            if self._ended:
+                raise SessionBroken
+            self._outbox.append(request)
+            self._changed.notify_all()
+
+    def send_first(self, request: pb.SessionRequest) -> None:
+        """Queues a message ahead of a video that is on its way: a heartbeat cannot wait."""
+        with self._changed:
+            self._urgent.append(request)
+            self._changed.notify_all()
 
     def offer(self, request: pb.SessionRequest) -> None:
         """Queues a message that may be lost: progress is worth no waiting."""
-        try:
-            self._outbox.put_nowait(request)
-        except queue.Full:
-            return
+        with self._changed:
+            if len(self._outbox) < _OUTBOX_MESSAGES:
+                self._outbox.append(request)
+                self._changed.notify_all()
 
     def send_video(self, lease: pb.Lease, path: Path) -> None:
         """Queues a whole file in chunks. Raises SessionBroken."""
@@ -78,18 +85,25 @@ class Session:
 
     def close(self) -> None:
         """Ends the session, once what is queued was sent or a second has passed."""
-        deadline = threading.Event()
-        for _ in range(100):
-            if self._outbox.empty() or self._ended.is_set():
-                break
-            deadline.wait(0.01)
-        self._ended.set()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._ended or not (self._urgent or self._outbox), timeout=1
+            )
+        self._end()
         self._call.cancel()
         self._channel.close()
 
+    def _end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
     def _requests(self) -> Iterator[pb.SessionRequest]:
-        while not self._ended.is_set():
-            try:
-                yield self._outbox.get(timeout=0.1)
-            except queue.Empty:
-                continue
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._urgent or self._outbox)
+                if self._ended:
+                    return
+                request = (self._urgent or self._outbox).popleft()
+                self._changed.notify_all()
+            yield request

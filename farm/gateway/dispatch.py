@@ -7,6 +7,7 @@ for leases that ran out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import Connection
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 # Shots looked at for each free slot: enough to pass over those that wait for a worker of their
 # model or for one that has not failed them.
 _LOOK_AHEAD = 4
+_PAUSE_AFTER_ERROR_S = 1.0
 
 
 class Dispatcher:
@@ -47,38 +49,53 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatches until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._dispatch())
-            tasks.create_task(self._take_back())
+            tasks.create_task(self._forever(self._dispatch))
+            tasks.create_task(self._forever(self._take_back))
+
+    async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Exception as error:  # a full disk, a store that is away: it may come back
+                log.error("dispatch.failed", step=step.__name__, exc_info=error)
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                self.wake()
 
     async def _dispatch(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            views = [worker.view for worker in self._workers]
-            free = sum(v.free_slots for v in views if not v.leaving and v.models)
-            if not free:
-                continue
-            expiry_s = self._store.clock.steady_s() + self._store.lease_s
-            claims = await self._store.database.write(
-                _claim_for, views, free * _LOOK_AHEAD, expiry_s, self._store.clock.wall_s()
-            )
-            for claim in claims:
-                worker = self._workers.get(claim.shot.worker or "")
-                if worker is None:
-                    gone = "the worker left before the shot was sent"
-                    await self.fail(None, claim.lease, Reason.WORKER_DRAINED, gone)
-                    continue
-                worker.leases[claim.lease.token] = claim.lease
-                await self._send(worker, claim)
+        await self._wake.wait()
+        self._wake.clear()
+        workers = {worker.id: worker for worker in self._workers}
+        views = [worker.view(self._store.lease_s) for worker in workers.values()]
+        free = sum(v.free_slots for v in views if not v.leaving and v.models)
+        if not free:
+            return
+        expiry_s = self._store.clock.steady_s() + self._store.lease_s
+        claims = await self._store.database.write(
+            _claim_for, views, free * _LOOK_AHEAD, expiry_s, self._store.clock.wall_s()
+        )
+        for claim in claims:
+            worker = workers[claim.shot.worker or ""]
+            worker.leases[claim.lease.token] = claim.lease
+        for claim in claims:
+            await self._send(workers[claim.shot.worker or ""], claim)
 
     async def _send(self, worker: Worker, claim: Claim) -> None:
         shot, lease = claim.shot, claim.lease
-        log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
         try:
             image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
         except FileNotFoundError:
             await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
             return
+        if self._workers.get(worker.id) is not worker:
+            gone = "the worker left before the shot was sent"
+            await self.fail(worker, lease, Reason.WORKER_DRAINED, gone)
+            return
+        if lease.token in worker.cancelled:
+            now_s = self._store.clock.wall_s()
+            accepted = await self._store.database.write(leases.release, lease, now_s)
+            self.settled(worker, lease, accepted)
+            return
+        log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
         worker.send(
             session_pb.SessionResponse(
                 assign=session_pb.Assign(
@@ -109,6 +126,7 @@ class Dispatcher:
         """Frees the slot of an attempt whose report was accepted or refused."""
         if worker is not None:
             worker.leases.pop(lease.token, None)
+            worker.cancelled.discard(lease.token)
         if not accepted:
             self.stale_report_count += 1
         self._feed.end_progress(lease)
@@ -118,22 +136,21 @@ class Dispatcher:
         """Tells a worker to let go of a shot."""
         worker = self._workers.get(worker_id)
         if worker is not None:
+            worker.cancelled.add(lease.token)
             worker.send(
                 session_pb.SessionResponse(cancel=session_pb.Cancel(lease=lease_to_wire(lease)))
             )
 
     async def _take_back(self) -> None:
-        while True:
-            await asyncio.sleep(self._store.lease_s / 10)
-            clock = self._store.clock
-            lost = await self._store.database.write(
-                leases.take_back_expired, clock.steady_s(), clock.wall_s()
-            )
-            for held in lost:
-                log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
-                self.cancel(held.worker, held.lease)
-                worker = self._workers.get(held.worker)
-                self.settled(worker, held.lease, accepted=True)
+        await asyncio.sleep(self._store.lease_s / 10)
+        clock = self._store.clock
+        lost = await self._store.database.write(
+            leases.take_back_expired, clock.steady_s(), clock.wall_s()
+        )
+        for held in lost:
+            log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
+            self.cancel(held.worker, held.lease)
+            self.settled(self._workers.get(held.worker), held.lease, accepted=True)
 
 
 def _claim_for(

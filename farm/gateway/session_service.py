@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
@@ -65,13 +66,17 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 lease_duration=duration(self._store.lease_s),
             )
         )
-        await self._greet(worker, [lease_from_wire(lease) for lease in first.hello.leases])
-        reader = asyncio.create_task(self._read(worker, requests))
+        # In its place first: who takes back an older session's shots sees that the worker is back.
+        self._workers.join(worker)
+        reader: asyncio.Task[None] | None = None
         try:
+            await self._greet(worker, [lease_from_wire(lease) for lease in first.hello.leases])
+            reader = asyncio.create_task(self._read(worker, requests))
             while (message := await worker.outbox.get()) is not None:
                 yield message
         finally:
-            reader.cancel()
+            if reader is not None:
+                reader.cancel()
             self._workers.leave(worker)
             self._feed.wake_all()
             log.info("session.ended", worker=worker.id, leases=len(worker.leases))
@@ -79,19 +84,18 @@ class SessionService(pb_grpc.SessionServiceServicer):
 
     async def _greet(self, worker: Worker, brought: list[Lease]) -> None:
         """Adopts the leases that the worker still holds, takes back those it has lost."""
-        database, expiry_s = (
-            self._store.database,
-            self._store.clock.steady_s() + self._store.lease_s,
-        )
+        database = self._store.database
+        expiry_s = self._store.clock.steady_s() + self._store.lease_s
+        held = await database.read(leases.held_by, worker.id)
         for lease in brought:
-            if await database.write(leases.adopt, lease, worker.id, expiry_s):
+            if lease in held:
                 worker.leases[lease.token] = lease
+            if await database.write(leases.adopt, lease, worker.id, expiry_s):
                 log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
             else:
-                self._dispatcher.stale_report_count += 1
-                worker.send(pb.SessionResponse(cancel=pb.Cancel(lease=lease_to_wire(lease))))
-        self._workers.join(worker)
-        for lease in await database.read(leases.held_by, worker.id):
+                cancel = pb.Cancel(lease=lease_to_wire(lease))
+                worker.send(pb.SessionResponse(cancel=cancel))
+        for lease in held:
             if lease not in brought:
                 lost = "the worker came back without this shot"
                 await self._dispatcher.fail(worker, lease, Reason.WORKER_LOST, lost)
@@ -101,8 +105,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
         uploads: dict[str, Upload] = {}
         try:
             async for request in requests:
+                worker.last_heard_s = time.monotonic()
                 await self._take(worker, request, uploads)
-        except Exception as error:
+        except Exception as error:  # the wall of this task: the session ends, the worker redials
             log.warning("session.broken", worker=worker.id, exc_info=error)
         finally:
             for upload in uploads.values():
@@ -119,6 +124,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 if worker.leases:
                     expiry_s = self._store.clock.steady_s() + self._store.lease_s
                     await self._store.database.write(leases.renew, worker.id, expiry_s)
+                else:
+                    self._dispatcher.wake()  # it may have been silent until now
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if lease.token in worker.leases:
@@ -163,26 +170,38 @@ class SessionService(pb_grpc.SessionServiceServicer):
         return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
 
     async def _finish(self, worker: Worker, done: pb.Done, upload: Upload) -> None:
+        """Publishes a video and tells the worker how its attempt ended.
+
+        Where even a failure cannot be recorded, the session ends: the worker keeps its report and
+        brings it again.
+        """
         lease = lease_from_wire(done.lease)
         try:
-            render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+            self._settle(worker, lease, await self._publish(worker, lease, done, upload))
+        except Exception as error:  # the wall of this task
+            log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            worker.outbox.put_nowait(None)
+        finally:
+            upload.discard()
+
+    async def _publish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> bool:
+        render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+        try:
             accepted = await publish(self._store, lease, upload, done.video, render_duration_s)
-            log.info(
-                "shot.succeeded" if accepted else "attempt.stale",
-                shot=str(lease.shot),
-                attempt=lease.attempt,
-                worker=worker.id,
-            )
-            self._dispatcher.settled(worker, lease, accepted)
         except UploadRefused as error:
-            accepted = await self._dispatcher.fail(worker, lease, error.reason, str(error))
+            return await self._dispatcher.fail(worker, lease, error.reason, str(error))
         except Exception as error:
             log.error("publish.failed", shot=str(lease.shot), exc_info=error)
             reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
-            accepted = await self._dispatcher.fail(worker, lease, reason, str(error))
-        finally:
-            upload.discard()
-        self._settle(worker, lease, accepted)
+            return await self._dispatcher.fail(worker, lease, reason, str(error))
+        log.info(
+            "shot.succeeded" if accepted else "attempt.stale",
+            shot=str(lease.shot),
+            attempt=lease.attempt,
+            worker=worker.id,
+        )
+        self._dispatcher.settled(worker, lease, accepted)
+        return accepted
 
     async def _failed(self, worker: Worker, failed: pb.Failed) -> None:
         lease = lease_from_wire(failed.lease)
@@ -208,9 +227,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
         await asyncio.sleep(self._reconnect_grace_s)
         if self._workers.get(worker.id) is not None:
             return  # its new session has said what it holds
+        # One that said it was leaving is not lost: its shots are nobody's fault.
+        reason = Reason.WORKER_DRAINED if worker.leaving else Reason.WORKER_LOST
         for lease in await self._store.database.read(leases.held_by, worker.id):
             lost = "the worker's session broke and did not come back"
-            await self._dispatcher.fail(None, lease, Reason.WORKER_LOST, lost)
+            await self._dispatcher.fail(None, lease, reason, lost)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         if self._closing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -25,7 +26,9 @@ class Worker:
     connect_time_s: float = field(default_factory=time.time)
     models: dict[str, ModelInfo] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by token
+    cancelled: set[str] = field(default_factory=set)  # tokens whose Cancel may precede Assign
     leaving: bool = False
+    last_heard_s: float = field(default_factory=time.monotonic)
     # None ends the session.
     outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
 
@@ -36,13 +39,13 @@ class Worker:
             return pb.Worker.DRAINING
         return pb.Worker.ACTIVE if self.models else pb.Worker.STARTING
 
-    @property
-    def view(self) -> WorkerView:
-        """As the scheduler sees it."""
+    def view(self, silence_limit_s: float) -> WorkerView:
+        """As the scheduler sees it; one that is silent for too long takes nothing."""
+        silent = time.monotonic() - self.last_heard_s > silence_limit_s
         return WorkerView(
             self.id,
             frozenset(self.models),
-            free_slots=SLOTS - len(self.leases),
+            free_slots=0 if silent else SLOTS - len(self.leases),
             leaving=self.leaving,
         )
 
@@ -78,6 +81,6 @@ class Workers:
 
     def models(self) -> dict[str, ModelInfo]:
         """Every model that a connected worker serves, the most served first."""
-        served = [model for worker in self for model in worker.models.values()]
-        served.sort(key=lambda m: -sum(m.name == other.name for other in served))
-        return {model.name: model for model in served}
+        served = {name: model for worker in self for name, model in worker.models.items()}
+        counted = Counter(name for worker in self for name in worker.models)
+        return {name: served[name] for name, _ in counted.most_common()}

@@ -46,8 +46,7 @@ def open_image(source: bytes | Path) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageRejected(_too_big("far too many pixels", f"{MAX_IMAGE_PIXELS:,}")) from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        # What Pillow's decoders raise on broken files.
+    except Exception as error:
         raise ImageRejected(f"The image cannot be decoded: {error}. Save it again.") from error
 
 

@@ -7,6 +7,7 @@ its row is committed.
 from __future__ import annotations
 
 import asyncio
+import filecmp
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,12 +30,14 @@ class Blobs:
     async def put(self, key: str, content: bytes | Path) -> None:
         """Publishes `content` (bytes, or a file's) under `key`: whole and on disk, or not at all.
 
-        A key that is there stays as it is: its content can only be the same.
+        A key that is there can only hold the same, unless a power cut tore it before its row was
+        committed: then it is written again.
         """
         try:
             await obstore.put_async(self._store, key, content, mode="create")
         except AlreadyExistsError:
-            return
+            if not await asyncio.to_thread(self._holds, key, content):
+                await obstore.put_async(self._store, key, content, mode="overwrite")
         await asyncio.to_thread(self._sync, key)
 
     async def read(self, key: str, offset_bytes: int = 0) -> AsyncIterator[bytes]:
@@ -63,12 +66,11 @@ class Blobs:
             except FileNotFoundError:
                 continue
 
-    async def keys(self, prefix: str) -> list[str]:
-        """Every key under `prefix`."""
-        found = []
-        async for page in obstore.list(self._store, prefix):
-            found += [meta["path"] for meta in page]
-        return found
+    def _holds(self, key: str, content: bytes | Path) -> bool:
+        there = self._folder / key
+        if isinstance(content, Path):
+            return filecmp.cmp(there, content, shallow=False)
+        return there.read_bytes() == content
 
     def _sync(self, key: str) -> None:
         # obstore renames a finished file into place but leaves it to the system when it reaches

@@ -106,13 +106,25 @@ class Database:
 
     def _write_group(self, group: list[_Job]) -> None:
         wanted = [(fn, done) for fn, done in group if done.set_running_or_notify_cancel()]
+        try:
+            self._commit(wanted)
+        except _TransactionLost:
+            for job in wanted:  # nothing of the group was kept: each once more, alone
+                try:
+                    self._commit([job])
+                except _TransactionLost as lost:
+                    job[1].set_exception(lost.cause)
+
+    def _commit(self, wanted: list[_Job]) -> None:
         outcomes: list[Callable[[], None]] = []
         try:
             with self._writer.begin() as conn:
                 conn.info.pop(CHANGED_JOBS, None)
                 for fn, done in wanted:
                     outcomes.append(_run(conn, fn, done))
-                changed = conn.info.get(CHANGED_JOBS, set())
+                changed: set[str] = conn.info.get(CHANGED_JOBS, set())
+        except _TransactionLost:
+            raise
         except Exception as error:  # noqa: BLE001 - every caller hears why the commit failed
             for _, done in wanted:
                 done.set_exception(error)
@@ -123,14 +135,29 @@ class Database:
             self.on_commit(changed)
 
 
+class _TransactionLost(Exception):
+    """SQLite rolled the whole transaction back, as it does on a full disk or an I/O error."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 def _run(
     conn: Connection, fn: Callable[[Connection], Any], done: Future[Any]
 ) -> Callable[[], None]:
-    """Runs one change in a savepoint; returns how to tell its caller after the commit."""
+    """Runs one change in a savepoint; returns how to tell its caller after the commit.
+
+    Raises _TransactionLost where its failure took the changes before it along: the savepoint is
+    gone then, and what came after it would be committed piece by piece.
+    """
     try:
         with conn.begin_nested():
             result = fn(conn)
-    except Exception as error:  # noqa: BLE001 - handed to the caller; the others go on
+    except Exception as error:
+        raw: Any = conn.connection.driver_connection
+        if not raw.in_transaction:
+            raise _TransactionLost(error) from error
         failed = error
         return lambda: done.set_exception(failed)
     return lambda: done.set_result(result)

@@ -5,14 +5,15 @@ StoreError
 ├── StoreTooNew        the database was made by a newer version
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
-├── JobNotEnded        a job that has not ended cannot be deleted
-└── BlobConflict       a blob of this name with other content is there
+└── JobNotEnded        a job that has not ended cannot be deleted
 """
 
 from __future__ import annotations
 
 import errno
 import sqlite3
+
+from obstore.exceptions import BaseError
 
 
 class StoreError(Exception):
@@ -44,16 +45,14 @@ class JobNotEnded(StoreError):
     """The job has not ended."""
 
 
-class BlobConflict(StoreError):
-    """A blob of this name with other content is there."""
-
-
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether `error`, or what caused it, says that a disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            return True
+        if isinstance(error, BaseError) and f"os error {errno.ENOSPC}" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -138,14 +138,18 @@ def renew_all(conn: Connection, expiry_s: float) -> int:
 
 
 def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: float) -> bool:
-    """Renews one lease that a worker brings into a new session; False if it was lost."""
-    shot = schema.shot
+    """Renews one lease that a worker brings into a new session.
+
+    False where the worker is to let go: the lease was lost, or the job is being cancelled.
+    """
+    shot, job = schema.shot, schema.job
     renewed = conn.execute(
         update(shot)
         .where(shot.c.state == ShotState.RENDERING, *_holds(lease), shot.c.worker == worker)
         .values(lease_expiry_s=expiry_s)
     )
-    return bool(renewed.rowcount)
+    wish = select(job.c.wish).where(job.c.id == lease.shot.job_id)
+    return bool(renewed.rowcount) and conn.execute(wish).scalar() != Wish.CANCEL
 
 
 def succeed(

