@@ -15,6 +15,7 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+demo: export MODEL := $(or $(MODEL),tiny)
 demo: setup
 	$(BIN)/python examples/demo.py
 

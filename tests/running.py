@@ -31,12 +31,17 @@ def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None
 
 @contextmanager
 def running_gateway(
-    data: Path, *, address: Address = LOOPBACK, lease_s: float = 30.0, **settings: object
+    data: Path,
+    *,
+    address: Address = LOOPBACK,
+    http: Address = LOOPBACK,
+    lease_s: float = 30.0,
+    **settings: object,
 ) -> Iterator[Gateway]:
     """A gateway on a thread of its own."""
     config = GatewayConfig(
         address=address,
-        http=LOOPBACK,
+        http=http,
         data=data,
         lease_s=lease_s,
         heartbeat_s=lease_s / 6,

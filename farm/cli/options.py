@@ -28,7 +28,7 @@ ConnectTimeout = Annotated[
     typer.Option(
         metavar="S",
         min=0,
-        help="How long to try a farm that does not answer.  [default: 20]",
+        help="How long to try a farm that is away.  [default: 20 where videos are saved, else 3]",
         show_default=False,
     ),
 ]

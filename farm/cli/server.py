@@ -74,6 +74,12 @@ Dtype = Annotated[
     str | None,
     typer.Option("--dtype", metavar="float32|float16|bfloat16", show_default=False),
 ]
+ModelOffload = Annotated[
+    bool, typer.Option("--model-offload", help="Keep each part of the model on the CPU until used.")
+]
+ForwardChunking = Annotated[
+    bool, typer.Option("--forward-chunking", help="Feed-forward layers in chunks: less memory.")
+]
 StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True)]
 
 
@@ -92,7 +98,10 @@ def up(
     workers: WorkerCount = None,
     model: Model = None,
     device: Device = "auto",
+    dtype: Dtype = None,
     engine: Engine = "default",
+    model_offload: ModelOffload = False,
+    forward_chunking: ForwardChunking = False,
     worker_address: WorkerAddress = None,
     token: Token = None,
 ) -> None:
@@ -110,7 +119,10 @@ def up(
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
         device=settings.get("device", None if device == "auto" else device, "auto"),
+        dtype=dtype,
         engine=engine,
+        model_offload=model_offload,
+        forward_chunking=forward_chunking,
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
     )
@@ -185,6 +197,8 @@ def worker(
     device: Device = "auto",
     dtype: Dtype = None,
     engine: Engine = "default",
+    model_offload: ModelOffload = False,
+    forward_chunking: ForwardChunking = False,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -225,6 +239,8 @@ def worker(
             device=device,
             dtype=dtype,
             engine=engine,
+            model_offload=model_offload,
+            forward_chunking=forward_chunking,
             ray_address=ray_address,
         )
         with running(wanted) as started:

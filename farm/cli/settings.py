@@ -25,8 +25,6 @@ KEYS: Mapping[str, type] = {
     "worker_address": str,
     "gateway": str,
     "data": str,
-    "store": str,
-    "blobs": str,
     "workers": int,
     "model": str,
     "device": str,

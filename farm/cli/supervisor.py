@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from svdfarm import Client, errors
 from svdfarm.resources import WorkerState
 
 _GATEWAY_READY_S = 60.0
-_WORKERS_READY_S = 240.0
 _GATEWAY_STOP_S = 15.0
 _WORKERS_STOP_S = 90.0
 _RESTART_LIMIT = 5  # deaths of one child within _RESTART_WINDOW_S
@@ -36,7 +36,10 @@ class FarmSettings:
     workers: int | None
     model: str | None
     device: str
+    dtype: str | None
     engine: str
+    model_offload: bool
+    forward_chunking: bool
     worker_address: str | None
     token: str | None
 
@@ -76,9 +79,9 @@ class Child:
         reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         reader.start()
 
-    def wait_ready(self, timeout_s: float, stop: threading.Event) -> bool:
+    def wait_ready(self, timeout_s: float | None, stop: threading.Event) -> bool:
         """Waits for the `ready` line; False if told to stop. Raises CommandFailed."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
         while not self._ready.wait(0.1):
             if stop.is_set():
                 return False
@@ -178,7 +181,8 @@ class FarmProcesses:
         )
         self._workers.start()
         _say("workers  starting ...")
-        if not self._workers.wait_ready(_WORKERS_READY_S, stop):
+        # As long as it takes: a first start may download 9 GB of weights.
+        if not self._workers.wait_ready(None, stop):
             return
         self._say_workers(stop)
         print(f"ready {self._gateway.address}", flush=True)  # noqa: T201 - the contract
@@ -192,6 +196,12 @@ class FarmProcesses:
         settings = self._settings
         arguments = ["--gateway", settings.worker_address or self._gateway.address]
         arguments += ["--device", settings.device, "--engine", settings.engine]
+        if settings.dtype is not None:
+            arguments += ["--dtype", settings.dtype]
+        if settings.model_offload:
+            arguments.append("--model-offload")
+        if settings.forward_chunking:
+            arguments.append("--forward-chunking")
         if settings.workers is not None:
             arguments += ["--workers", str(settings.workers)]
         if settings.model is not None:

@@ -78,7 +78,8 @@ class Agent:
         )
         self._lock = threading.Condition()  # of everything below
         self._holdings: dict[str, Holding] = {}
-        self._session: Session | None = None
+        self._dialled: Session | None = None
+        self._session: Session | None = None  # the same, once the gateway has welcomed it
         self._renderer: Renderer | None = None
         self._leaving = False
         self._heartbeat_s = 5.0
@@ -115,6 +116,11 @@ class Agent:
                 holding.cancelled.set()
             self._lock.wait_for(lambda: not self._holdings, _HAND_BACK_S)
 
+    @property
+    def alive(self) -> bool:
+        """Whether every thread of it runs."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def stop(self) -> None:
         """Ends the session and the threads."""
         self._stopped.set()
@@ -122,7 +128,7 @@ class Agent:
         with self._lock:
             for holding in self._holdings.values():
                 holding.cancelled.set()
-            session = self._session
+            session = self._dialled
         if session is not None:
             session.close()
         for thread in self._threads:
@@ -137,16 +143,19 @@ class Agent:
         while not self._stopped.is_set():
             session = Session(self._address, self._token)
             started = time.monotonic()
+            with self._lock:
+                self._dialled = session
             try:
                 self._hello(session)
                 for response in session:
                     self._take(session, response)
                 log.info("session.closed", worker=self.id)
             except (grpc.RpcError, SessionBroken) as error:
-                if self._stopped.is_set():
-                    return
-                told = error.details() if isinstance(error, grpc.Call) else str(error)
-                log.warning("session.broken", worker=self.id, error=told)
+                if not self._stopped.is_set():
+                    told = error.details() if isinstance(error, grpc.Call) else str(error)
+                    log.warning("session.broken", worker=self.id, error=told)
+            except Exception as error:  # the wall: a worker that dials no more is lost
+                log.error("session.failed", worker=self.id, exc_info=error)
             finally:
                 with self._lock:
                     self._session = None
@@ -220,7 +229,7 @@ class Agent:
 
     def _tell_leaving(self) -> None:
         if self._session is not None:
-            self._session.offer(pb.SessionRequest(draining=pb.Draining()))
+            self._session.send_first(pb.SessionRequest(draining=pb.Draining()))
 
     # heartbeat
 
@@ -229,7 +238,7 @@ class Agent:
             with self._lock:
                 session = self._session
             if session is not None:
-                session.offer(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+                session.send_first(pb.SessionRequest(heartbeat=pb.Heartbeat()))
 
     # render
 
@@ -256,6 +265,10 @@ class Agent:
             log.error("render.failed", shot=lease.shot, exc_info=error)
             reason = _reason(error)
             if reason is Reason.GPU_ERROR:
+                # Whatever it is given next would fail too: a new process takes over.
+                with self._lock:
+                    self._leaving = True
+                    self._tell_leaving()
                 self._on_broken_device()
             return _failed(lease, reason, f"{type(error).__name__}: {error}")
 
@@ -304,6 +317,12 @@ class Agent:
             session.send(report)
         except SessionBroken:
             log.info("report.kept", shot=holding.lease.shot, attempt=holding.lease.attempt)
+        except OSError as error:  # the video cannot be read back, now or ever
+            log.error("report.lost", shot=holding.lease.shot, exc_info=error)
+            with self._lock:
+                holding.report = _failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
+                holding.video, holding.sent_in = None, None
+            self._send_report(holding)
 
 
 def _failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:

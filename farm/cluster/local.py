@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
 from farm.jobs.params import SVD_XT, TINY
+
+if TYPE_CHECKING:
+    from ray.serve import Application
 
 log = structlog.get_logger()
 
@@ -42,7 +47,9 @@ class WorkerSettings:
     device: str = "auto"
     dtype: str | None = None
     engine: str = "default"
-    drain_s: float = 60.0
+    model_offload: bool = False
+    forward_chunking: bool = False
+    drain_s: float = 45.0  # Serve waits for a minute
     ray_address: str | None = None  # None: a Ray of our own, on this machine
 
 
@@ -71,20 +78,20 @@ def workers(settings: WorkerSettings) -> Iterator[Started]:
 
     from farm.cluster.replica import WorkerConfig, worker_app
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     if settings.ray_address is None:
-        cores = len(os.sched_getaffinity(0))
         ray.init(
-            num_cpus=max(cores, settings.count or _DEFAULT_CPU_WORKERS),
+            num_cpus=max(_cores(), settings.count or _DEFAULT_CPU_WORKERS),
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
         )
     else:
         ray.init(address=settings.ray_address)
+    for number, handler in handlers.items():  # Ray puts its own in their place
+        signal.signal(number, handler)
     try:
-        gpu_count = int(ray.cluster_resources().get("GPU", 0))
-        started = _plan(settings, gpu_count)
+        started = _plan(settings, int(ray.cluster_resources().get("GPU", 0)))
         on_gpu = started.device == "cuda"
-        cores = len(os.sched_getaffinity(0))
         config = WorkerConfig(
             gateway=settings.gateway,
             token=settings.token,
@@ -92,22 +99,35 @@ def workers(settings: WorkerSettings) -> Iterator[Started]:
             device=started.device,
             dtype=settings.dtype,
             engine=settings.engine,
-            threads=None if on_gpu else max(1, cores // started.count),
+            model_offload=settings.model_offload,
+            forward_chunking=settings.forward_chunking,
+            threads=None if on_gpu else max(1, _cores() // started.count),
             drain_s=settings.drain_s,
         )
         serve.start(proxy_location="Disabled")
         app = worker_app(config, count=started.count, cpus=1, gpus=1 if on_gpu else 0)
         try:
-            serve.run(app, name=APPLICATION, route_prefix=None)
+            _run(app, started)
             yield started
-        except RuntimeError as error:
-            raise WorkersNotStarted(f"no worker of {started.model} could start: {error}") from error
         finally:
             log.info("workers.draining")
             serve.delete(APPLICATION)
             serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def _run(app: Application, started: Started) -> None:
+    from ray import serve
+
+    try:
+        serve.run(app, name=APPLICATION, route_prefix=None)
+    except RuntimeError as error:  # what Serve raises for a deployment that does not come up
+        raise WorkersNotStarted(f"no worker of {started.model} could start: {error}") from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _plan(settings: WorkerSettings, gpu_count: int) -> Started:
@@ -123,6 +143,6 @@ def _plan(settings: WorkerSettings, gpu_count: int) -> Started:
         if count > gpu_count:
             raise WorkersNotStarted(f"--workers {count}, and there are {gpu_count} GPUs")
     else:
-        count = settings.count or min(_DEFAULT_CPU_WORKERS, len(os.sched_getaffinity(0)))
+        count = settings.count or min(_DEFAULT_CPU_WORKERS, _cores())
     model = settings.model or (SVD_XT.name if device == "cuda" else TINY.name)
     return Started(count, model, device)

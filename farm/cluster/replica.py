@@ -25,8 +25,10 @@ class WorkerConfig:
     device: str = "auto"
     dtype: str | None = None
     engine: str = "default"
+    model_offload: bool = False
+    forward_chunking: bool = False
     threads: int | None = None  # None: torch's own choice, right for a worker with a GPU
-    drain_s: float = 60.0
+    drain_s: float = 45.0
 
 
 class Worker:
@@ -49,13 +51,15 @@ class Worker:
             from farm.render.cpu import keep_freed_memory, use_threads
             from farm.render.engine import Engine
             from farm.render.load import load
+            from farm.render.memory import Memory
             from farm.render.renderer import EngineRenderer
 
             if config.threads is not None:
                 use_threads(config.threads)
                 keep_freed_memory()
             model = load(config.model, device=config.device, dtype=config.dtype)
-            renderer = EngineRenderer(Engine(model, config.engine))
+            memory = Memory(config.model_offload, config.forward_chunking)
+            renderer = EngineRenderer(Engine(model, config.engine, memory))
         except BaseException:
             self._agent.stop()
             raise
@@ -63,8 +67,8 @@ class Worker:
 
     def check_health(self) -> None:
         """Serve's hook: a device in error is only healed by a new process."""
-        if not self._healthy:
-            raise RuntimeError("the device is in error; this process must be replaced")
+        if not self._healthy or not self._agent.alive:
+            raise RuntimeError("the worker is in error; this process must be replaced")
 
     def __call__(self) -> dict[str, str]:
         """Who this replica is: its worker's name, and the GPUs that Ray gave it."""

@@ -49,6 +49,7 @@ class Limits:
     concurrent_rpcs: int = 2000
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
+    concurrent_image_decodes: int = 2  # up to 0.4 GB each
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class GatewayConfig:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        for address in (self.address, self.worker_address):
+        for address in (self.address, self.worker_address, self.http):
             if address and not address.is_loopback and not self.token:
                 raise ConfigInvalid(
                     f"{address} can be reached from other machines and no token is set: set "

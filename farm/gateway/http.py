@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -22,22 +23,18 @@ class HttpServer(uvicorn.Server):
         """uvicorn's hook; the gateway stops it through `should_exit`."""
         yield
 
-    @property
-    def port(self) -> int:
-        """The port that it got."""
-        port: int = self.servers[0].sockets[0].getsockname()[1]
-        return port
 
-
-def http_server(address: Address, serving: Callable[[], bool]) -> HttpServer:
-    """Answers /healthz: 200 while `serving`, else 503."""
+def http_server(serving: Callable[[], bool]) -> HttpServer:
+    """Answers /healthz: 200 while `serving`, else 503. Run it with `serve(sockets=[...])`."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if serving() else PlainTextResponse("stopping\n", 503)
 
     app = Starlette(routes=[Route("/healthz", healthz)])
-    return HttpServer(
-        uvicorn.Config(
-            app, host=address.host, port=address.port, log_config=None, access_log=False, ws="none"
-        )
-    )
+    return HttpServer(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket. Raises OSError where the port cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server((address.host, address.port), family=family)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import secrets
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 
 import grpc
 
 from farm.gateway import names
 from farm.gateway.convert import image_to_wire
 from farm.gateway.wall import Refusal, Violation, invalid, invalid_fields
-from farm.jobs.names import NameInvalid, check_output_name
+from farm.jobs.names import NameInvalid, check_output_name, check_shot_name
 from farm.jobs.params import (
     MAX_SHOTS_PER_JOB,
     SEED_MAX,
@@ -31,32 +32,45 @@ from farm.wire import CodecUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
-_SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-
 
 async def receive_image(
-    store: Store, requests: AsyncIterator[pb.UploadImageRequest]
+    store: Store, requests: AsyncIterator[pb.UploadImageRequest], decoders: asyncio.Semaphore
 ) -> resources_pb2.Image:
-    """Reads, checks and stores one image; the same bytes twice make one."""
-    content = bytearray()
-    async for request in requests:
-        content += request.data
-        if len(content) > MAX_IMAGE_BYTES:
-            raise Refusal(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"the image has more than {MAX_IMAGE_BYTES} bytes; send a smaller file",
-                "IMAGE_TOO_LARGE",
-                {"limit_bytes": str(MAX_IMAGE_BYTES)},
-            )
-    data = bytes(content)
+    """Reads, checks and stores one image; the same bytes twice make one.
+
+    The bytes wait on disk, and `decoders` says how many are decoded at a time: many uploads at
+    once cost no memory.
+    """
+    path = store.spool / f"{uuid.uuid4().hex}.image"
     try:
-        size = (await asyncio.to_thread(open_image, data)).size
+        sha256, size_bytes = await _spool(path, requests)
+        async with decoders:
+            size = (await asyncio.to_thread(open_image, path)).size
+        await store.blobs.put(image_key(sha256), path)
     except ImageRejected as error:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error), "IMAGE_REJECTED") from error
-    image = Image(hashlib.sha256(data).hexdigest(), len(data), *size)
-    await store.blobs.put(image_key(image.sha256), data)
+    finally:
+        path.unlink(missing_ok=True)
+    image = Image(sha256, size_bytes, *size)
     await store.database.write(inputs.put_image, image, store.clock.wall_s())
     return image_to_wire(image)
+
+
+async def _spool(path: Path, requests: AsyncIterator[pb.UploadImageRequest]) -> tuple[str, int]:
+    digest, size_bytes = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        async for request in requests:
+            size_bytes += len(request.data)
+            if size_bytes > MAX_IMAGE_BYTES:
+                raise Refusal(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"the image has more than {MAX_IMAGE_BYTES} bytes; send a smaller file",
+                    "IMAGE_TOO_LARGE",
+                    {"limit_bytes": str(MAX_IMAGE_BYTES)},
+                )
+            digest.update(request.data)
+            file.write(request.data)
+    return digest.hexdigest(), size_bytes
 
 
 def read_job(
@@ -123,12 +137,10 @@ def _read_shot(
             )
         )
     display_name = message.display_name or f"shot-{index + 1}"
-    if not _SHOT_NAME.fullmatch(display_name):
-        raise invalid(
-            f"{field}.display_name",
-            f"is {display_name!r}; allowed: at most 128 letters, digits, '.', '_' and '-', not "
-            "starting with '.'",
-        )
+    try:
+        check_shot_name(display_name)
+    except NameInvalid as error:
+        raise invalid(f"{field}.display_name", str(error)) from error
     try:
         output_name = check_output_name(message.output_name or f"{display_name}.mp4")
     except NameInvalid as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
@@ -47,6 +48,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._feed = feed
         self._dispatcher = dispatcher
         self._default_model = default_model
+        self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
         self._stopping = False
 
     def stop(self) -> None:
@@ -59,7 +61,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, requests: AsyncIterator[pb.UploadImageRequest], context: Context
     ) -> resources_pb2.Image:
         """Stores an image."""
-        return await intake.receive_image(self._store, requests)
+        return await intake.receive_image(self._store, requests, self._decoders)
 
     @unary
     async def GetImage(  # noqa: N802

@@ -17,7 +17,7 @@ from farm.gateway.auth import TokenAuth
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
-from farm.gateway.http import HttpServer, http_server
+from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.render_service import RenderService
 from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
@@ -128,13 +128,16 @@ class Gateway:
         self._dispatcher.wake()
 
     async def _start_http(self) -> None:
-        self._http = http_server(self._config.http, lambda: self._serving)
-        self._tasks.append(asyncio.create_task(self._http.serve()))
-        while not self._http.started:
-            if self._tasks[0].done():
-                raise ConfigInvalid(f"--http {self._config.http} cannot be bound: is it in use?")
-            await asyncio.sleep(0.01)
-        self.http = Address(self._config.http.host, self._http.port)
+        # uvicorn would end the process where the port is taken: the socket is ours.
+        try:
+            sock = listen(self._config.http)
+        except OSError as error:
+            raise ConfigInvalid(
+                f"--http {self._config.http} cannot be bound: {error.strerror}"
+            ) from error
+        self.http = Address(self._config.http.host, sock.getsockname()[1])
+        self._http = http_server(lambda: self._serving)
+        self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
@@ -165,7 +168,7 @@ def _bind(server: grpc.aio.Server, address: Address) -> Address:
     try:
         port = server.add_insecure_port(str(address))
     except RuntimeError as error:
-        raise ConfigInvalid(f"{address} cannot be bound: is it in use? ({error})") from error
+        raise ConfigInvalid(f"{address} cannot be bound: is it in use?") from error
     return Address(address.host, port)
 
 

@@ -81,8 +81,17 @@ class _Watcher:
             yield response
 
     async def resume(self, seq: int) -> AsyncGenerator[pb.WatchJobResponse, None]:
-        """What changed behind `seq`, and the job."""
+        """What changed behind `seq`, the shots that render, and the job."""
+        if seq > await self._store.database.read(changes.newest):
+            raise Refusal(
+                grpc.StatusCode.OUT_OF_RANGE,
+                "the resume_token is of another time of this farm, as before a restored backup; "
+                "watch again without one",
+                "RESUME_TOKEN_UNKNOWN",
+            )
         self._seq, self._token = seq, str(seq)
+        for shot in await self._store.database.read(changes.rendering, self._job_id):
+            yield self._tell_shot(shot)
         async for response in self.look(always_job=True):
             yield response
 

@@ -43,7 +43,7 @@ class WorkerService(pb_grpc.WorkerServiceServicer):
     async def DrainWorker(  # noqa: N802
         self, request: pb.DrainWorkerRequest, context: Context
     ) -> resources_pb2.Worker:
-        """Tells a worker to end its shot and leave."""
+        """Tells a worker to end its shot and take no other."""
         worker = self._find(request.name)
         worker.leaving = True
         worker.send(session_service_pb2.SessionResponse(drain=session_service_pb2.Drain()))

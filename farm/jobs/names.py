@@ -30,7 +30,7 @@ OUTPUT_NAME_FIELDS = frozenset(
     }
 )
 SHOT_NAME_LIMIT = 128
-_SHOT_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SAFE_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.mp4")
 
 
@@ -76,7 +76,7 @@ def check_shot_name(name: str) -> str:
     """`name` itself, if a shot may be called so."""
     if len(name) > SHOT_NAME_LIMIT or not _SHOT_NAME.fullmatch(name):
         raise NameInvalid(
-            f"name {name!r}; allowed: letters, digits, '.', '_' and '-', "
+            f"name {name!r}; allowed: letters, digits, '.', '_' and '-', not starting with '.', "
             f"at most {SHOT_NAME_LIMIT} characters"
         )
     return name

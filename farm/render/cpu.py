@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 import torch
 
@@ -11,11 +10,6 @@ import torch
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 INT_MAX = 2**31 - 1
-
-
-def threads_per_worker(workers: int) -> int:
-    """The cores that this process may use, shared out between `workers`; at least one each."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def use_threads(thread_count: int) -> None:

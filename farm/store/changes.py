@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.jobs import get_job, list_shots
 from farm.store.records import Job, Shot
@@ -37,6 +38,19 @@ def snapshot(conn: Connection, job_id: str, after_shot: int = 0) -> Changes:
     ).scalar_one()
     shots = list_shots(conn, job_id, _PAGE, after_shot)
     return Changes(get_job(conn, job_id), shots, seq, more=len(shots) == _PAGE)
+
+
+def newest(conn: Connection) -> int:
+    """How far the log goes, over all jobs."""
+    seq: int = conn.execute(select(func.coalesce(func.max(schema.change.c.seq), 0))).scalar_one()
+    return seq
+
+
+def rendering(conn: Connection, job_id: str) -> list[Shot]:
+    """The shots of a job that render now."""
+    shot = schema.shot
+    query = select(shot).where(shot.c.job_id == job_id, shot.c.state == ShotState.RENDERING)
+    return [shot_from_row(row) for row in conn.execute(query.order_by(shot.c.number))]
 
 
 def changes_since(conn: Connection, job_id: str, seq: int) -> Changes:

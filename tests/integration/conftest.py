@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,17 +66,20 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray for all tests that need one, with four GPUs that are not there."""
-    os.environ |= {
+    settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_worker_niceness": "0",
         "RAY_AUTH_MODE": "disabled",
     }
-    import ray
-    from ray import serve
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        import ray
+        from ray import serve
 
-    ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=100_000_000)
-    serve.start(proxy_location="Disabled")
-    yield
-    serve.shutdown()
-    ray.shutdown()
+        ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=100_000_000)
+        serve.start(proxy_location="Disabled")
+        yield
+        serve.shutdown()
+        ray.shutdown()

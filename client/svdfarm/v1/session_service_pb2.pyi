@@ -397,7 +397,7 @@ global___Cancel = Cancel
 
 @typing.final
 class Drain(google.protobuf.message.Message):
-    """Answer with Draining, and leave when the shots held are settled."""
+    """Answer with Draining, and end the shots that are held."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -70,7 +70,7 @@ class WorkerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DrainWorker(self, request, context):
-        """Lets the worker end its shot, then retires it. Returns at once.
+        """Lets the worker end its shot and gives it no other, until its process ends. Returns at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,7 @@ class WorkerServiceStub:
         svdfarm.v1.worker_service_pb2.DrainWorkerRequest,
         svdfarm.v1.resources_pb2.Worker,
     ]
-    """Lets the worker end its shot, then retires it. Returns at once."""
+    """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
 
 class WorkerServiceAsyncStub:
     """Shows the farm's GPUs to its operators."""
@@ -55,7 +55,7 @@ class WorkerServiceAsyncStub:
         svdfarm.v1.worker_service_pb2.DrainWorkerRequest,
         svdfarm.v1.resources_pb2.Worker,
     ]
-    """Lets the worker end its shot, then retires it. Returns at once."""
+    """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
 
 class WorkerServiceServicer(metaclass=abc.ABCMeta):
     """Shows the farm's GPUs to its operators."""
@@ -80,6 +80,6 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         request: svdfarm.v1.worker_service_pb2.DrainWorkerRequest,
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Worker, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Worker]]:
-        """Lets the worker end its shot, then retires it. Returns at once."""
+        """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

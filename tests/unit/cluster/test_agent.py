@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from farm.cluster.session import Session
 from farm.gateway.server import Gateway
 from farm.jobs.params import RenderParams
 from farm.render.fake import FakeRenderer
@@ -43,7 +45,6 @@ def test_a_worker_is_listed_with_what_it_serves(
     ("error", "reason", "attempts"),
     [
         (MemoryError("no room"), "OUT_OF_MEMORY", 3),
-        (RuntimeError("CUDA error: an illegal memory access"), "GPU_ERROR", 3),
         (ValueError("a bug"), "INTERNAL", 3),
     ],
 )
@@ -64,6 +65,55 @@ def test_errors_become_reasons(
         assert caller.watch(job.name)[-1].job.state == Job.FAILED
     (shot,) = caller.shots(job.name)
     assert (shot.error.reason, shot.attempt_count) == (reason, attempts)
+
+
+def test_a_broken_device_takes_no_other_shot(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    class Broken(FakeRenderer):
+        def render(self, image: bytes, params: RenderParams, *_: object, **__: object) -> Rendered:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    job = caller.create(*(caller.shot(f"s{n}") for n in range(5)))
+    with running_worker(str(gateway.address), tmp_path, renderer=Broken()):
+        eventually(lambda: [w.state for w in caller.workers()] == [Worker.DRAINING])
+        with running_worker(str(gateway.address), tmp_path):
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    assert [shot.attempt_count for shot in caller.shots(job.name)] == [2, 1, 1, 1, 1]
+
+
+def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:
+    heartbeats = threading.Event()
+    go_on = threading.Event()
+
+    class Slow(pb_grpc.SessionServiceServicer):
+        def Session(  # noqa: N802 - the proto's name
+            self, requests: Iterator[pb.SessionRequest], context: grpc.ServicerContext
+        ) -> Iterator[pb.SessionResponse]:
+            yield pb.SessionResponse(welcome=pb.Welcome())
+            next(requests)
+            go_on.wait(20)
+            for request in requests:
+                if request.WhichOneof("message") == "heartbeat":
+                    heartbeats.set()
+
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    pb_grpc.add_SessionServiceServicer_to_server(Slow(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    session = Session(f"127.0.0.1:{port}", None)
+    try:
+        next(iter(session))
+        chunk = pb.SessionRequest(video_chunk=pb.VideoChunk(data=bytes(2**18)))
+        sender = threading.Thread(target=lambda: [session.send(chunk) for _ in range(100)])
+        sender.start()
+        session.send_first(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+        go_on.set()
+        assert heartbeats.wait(20)
+        sender.join(20)
+    finally:
+        session.close()
+        server.stop(None).wait()
 
 
 class Gateways(pb_grpc.SessionServiceServicer):

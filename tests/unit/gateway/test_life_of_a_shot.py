@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import queue
+import threading
 import uuid
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
 from farm.gateway.server import Gateway
-from farm.jobs.params import TINY, ModelInfo, RenderParams
+from farm.jobs.params import SVD, TINY, ModelInfo, RenderParams
 from farm.render.errors import ClipNotFinite
 from farm.render.fake import FakeRenderer
 from farm.render.probe import probe_video, read_receipt
 from farm.render.renderer import Rendered
+from farm.store.database import Database
+from farm.store.jobs import cancel_job
 from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
+from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
 from svdfarm.v1 import worker_service_pb2
-from svdfarm.v1.resources_pb2 import Job, Shot, Worker
+from svdfarm.v1.resources_pb2 import Job, Model, Shot, Worker
 from tests.running import eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
 
@@ -213,8 +220,12 @@ def test_a_drained_worker_ends_its_shot_and_takes_no_more(
         eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
         request = worker_service_pb2.DrainWorkerRequest(name=f"workers/{worker.id}")
         assert caller.worker.DrainWorker(request).state == Worker.DRAINING
-        eventually(lambda: caller.shots(job.name)[0].state == Shot.SUCCEEDED)
-        assert caller.shots(job.name)[1].state == Shot.QUEUED
+        with running_worker(str(gateway.address), tmp_path) as other:
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+        assert [shot.worker for shot in caller.shots(job.name)] == [
+            f"workers/{worker.id}",
+            f"workers/{other.id}",
+        ]
 
 
 def test_a_worker_that_must_leave_hands_its_shot_back(
@@ -264,3 +275,112 @@ def test_deleting_a_job_deletes_its_videos(
     with pytest.raises(grpc.RpcError) as gone:
         caller.job(job.name)
     assert gone.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_progress_goes_on_after_a_resumed_watch(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    job = caller.create(caller.shot("a", step_count=30))
+    with running_worker(str(gateway.address), tmp_path, step_s=0.1):
+        stream = caller.render.WatchJob(pb.WatchJobRequest(name=job.name), timeout=60)
+        token = next(r.resume_token for r in stream if r.shot.progress.step > 1)
+        stream.cancel()
+        steps = {r.shot.progress.step for r in caller.watch(job.name, token)}
+    assert len(steps) > 5
+
+
+def test_a_token_ahead_of_the_log_is_out_of_range(caller: Caller) -> None:
+    job = caller.create(caller.shot())
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.watch(job.name, "999999")
+    assert refused.value.code() == grpc.StatusCode.OUT_OF_RANGE
+
+
+def test_a_cancel_is_kept_through_a_broken_session(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ExitStack() as workers:
+        with running_gateway(data) as first, grpc.insecure_channel(str(first.address)) as channel:
+            caller = Caller(channel)
+            job = caller.create(caller.shot("a", step_count=200))
+            worker = running_worker(str(first.address), tmp_path, step_s=0.1)
+            workers.enter_context(worker)
+            eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
+        database = Database.open(data / "farm.db")
+        database.submit(cancel_job, job.name.removeprefix("jobs/"), 0.0).result()
+        database.close()
+        with (
+            running_gateway(data, address=first.address) as second,
+            grpc.insecure_channel(str(second.address)) as channel,
+        ):
+            caller = Caller(channel)
+            assert caller.watch(job.name)[-1].job.state == Job.CANCELLED
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_a_cancel_at_any_moment_ends_the_job(
+    gateway: Gateway, caller: Caller, tmp_path: Path, moment: int
+) -> None:
+    with running_worker(str(gateway.address), tmp_path, step_s=0.02):
+        eventually(caller.workers)
+        job = caller.create(caller.shot(step_count=20))
+        threading.Event().wait(moment * 0.004)
+        caller.render.CancelJob(pb.CancelJobRequest(name=job.name))
+        assert caller.watch(job.name)[-1].job.state == Job.CANCELLED
+        after = caller.create(caller.shot())
+        assert caller.watch(after.name)[-1].job.state == Job.SUCCEEDED
+
+
+def test_a_silent_worker_loses_its_shot_and_is_given_no_other(tmp_path: Path) -> None:
+    with (
+        running_gateway(tmp_path / "data", lease_s=1.0) as gateway,
+        grpc.insecure_channel(str(gateway.address)) as channel,
+    ):
+        caller = Caller(channel)
+        with silent_worker(channel) as taken:
+            job = caller.create(caller.shot("a"), caller.shot("b"))
+            eventually(lambda: [s.attempt_count for s in caller.shots(job.name)] == [1, 0])
+            eventually(lambda: caller.shots(job.name)[0].state == Shot.QUEUED)
+            with running_worker(str(gateway.address), tmp_path) as worker:
+                assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+            assert {s.worker for s in caller.shots(job.name)} == {f"workers/{worker.id}"}
+            assert [assign.lease.attempt for assign in taken] == [1]
+
+
+def test_the_default_model_is_the_most_served_one(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    address = str(gateway.address)
+    with ExitStack() as workers:
+        for model in (TINY, SVD, SVD):
+            workers.enter_context(running_worker(address, tmp_path, model=model))
+        eventually(lambda: [len(w.models) for w in caller.workers()] == [1, 1, 1])
+        shot = caller.shot()
+        shot.params.model = ""
+        job = caller.create(shot)
+        assert caller.shots(job.name)[0].params.model == "svd"
+
+
+@contextmanager
+def silent_worker(channel: grpc.Channel) -> Iterator[list[session_pb.Assign]]:
+    """A worker that says it is ready, takes what it is given, and is never heard of again."""
+    requests: queue.SimpleQueue[session_pb.SessionRequest | None] = queue.SimpleQueue()
+    about = Worker(name="workers/silent", hostname="h", pid=1)
+    requests.put(session_pb.SessionRequest(hello=session_pb.Hello(worker=about)))
+    about.models.append(Model(name="tiny", width_px=64, height_px=64, frame_count=3, step_count=2))
+    requests.put(session_pb.SessionRequest(ready=session_pb.Ready(worker=about)))
+    stub = session_pb_grpc.SessionServiceStub(channel)
+    call = stub.Session(iter(requests.get, None))
+    taken: list[session_pb.Assign] = []
+
+    def read() -> None:
+        with suppress(grpc.RpcError):
+            taken.extend(r.assign for r in call if r.WhichOneof("message") == "assign")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield taken
+    finally:
+        call.cancel()
+        requests.put(None)
+        reader.join()

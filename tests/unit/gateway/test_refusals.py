@@ -218,13 +218,14 @@ EVERYWHERE = Address("0.0.0.0", 50051)
     [
         ({"address": EVERYWHERE}, "no token is set"),
         ({"address": LOOPBACK, "worker_address": EVERYWHERE}, "no token is set"),
+        ({"address": LOOPBACK, "http": EVERYWHERE}, "no token is set"),
         ({"address": EVERYWHERE, "token": TOKEN}, "--worker-address"),
         ({"address": LOOPBACK, "token": "short"}, "16 characters"),
     ],
 )
 def test_an_open_door_is_refused(tmp_path: Path, settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigInvalid, match=words):
-        GatewayConfig(http=LOOPBACK, data=tmp_path, **settings)  # type: ignore[arg-type]
+        GatewayConfig(**{"http": LOOPBACK, "data": tmp_path, **settings})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "localhost", ":50051", "a:b", "a:99999", "127.0.0.1:-1"])
@@ -238,3 +239,6 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         second = running_gateway(tmp_path / "two", address=first.address)
         with pytest.raises(ConfigInvalid, match="in use"):
             second.__enter__()
+        third = running_gateway(tmp_path / "three", http=first.http)
+        with pytest.raises(ConfigInvalid, match=r"--http .* in use"):
+            third.__enter__()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from farm.jobs.params import SVD, TINY, RenderParams
-from farm.render.cpu import threads_per_worker, use_threads
+from farm.render.cpu import use_threads
 from farm.render.engine import Engine
 from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled
 from farm.render.fake import FakeRenderer
@@ -122,14 +122,6 @@ def test_the_fake_takes_its_time_and_any_model(picture_bytes: bytes, small: Rend
     assert 0 <= rendered.frames.min() <= rendered.frames.max() <= 1
     assert rendered.frames.std() > 0.05
     assert np.abs(np.diff(rendered.frames, axis=0)).mean() > 0.01
-
-
-def test_workers_share_the_cores() -> None:
-    alone = threads_per_worker(1)
-
-    assert alone >= 1
-    assert threads_per_worker(alone) == 1
-    assert threads_per_worker(1000) == 1
 
 
 def test_torch_uses_the_threads_it_is_given() -> None:
