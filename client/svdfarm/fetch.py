@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
+import threading
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -33,30 +33,65 @@ for _handler in (
 
 def http(url: str, *, time_limit_s: float = TIME_LIMIT_S) -> bytes:
     """What `url` answers, redirects followed. Raises ImageRejected."""
-    ends = time.monotonic() + time_limit_s
     told = shorten(url)
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "svdfarm"})  # noqa: S310
-        with _opener.open(request, timeout=min(SILENCE_LIMIT_S, time_limit_s)) as response:
-            data = bytearray()
+    fetched = _Fetch(url)
+    # In a thread: a socket's own timeout starts anew with every byte that drips in.
+    threading.Thread(target=fetched.run, name="fetch", daemon=True).start()
+    if not fetched.answered.wait(min(SILENCE_LIMIT_S, time_limit_s)):
+        raise ImageRejected(f"{told} does not answer within {SILENCE_LIMIT_S:g} s")
+    if not fetched.ended.wait(time_limit_s):
+        raise ImageRejected(f"{told} takes longer than {time_limit_s:g} s")
+    match fetched.error:
+        case None:
+            return bytes(fetched.data)
+        case ImageRejected():
+            raise fetched.error
+        case urllib.error.HTTPError():
+            raise ImageRejected(
+                f"{told} answers {fetched.error.code} {fetched.error.reason}"
+            ) from fetched.error
+        case urllib.error.URLError():
+            reason = fetched.error.reason
+            raise ImageRejected(f"{told} cannot be fetched: {reason}") from fetched.error
+        case _:
+            raise ImageRejected(f"{told} cannot be fetched: {fetched.error}") from fetched.error
+
+
+class _Fetch:
+    """One download on its way; what is asked of it waits for `ended`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.data = bytearray()
+        self.error: Exception | None = None
+        self.answered = threading.Event()
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Downloads; notes what went wrong."""
+        try:
+            self._download()
+        except urllib.error.HTTPError as error:
+            error.close()
+            self.error = error
+        except (OSError, HTTPException, ValueError, ImageRejected) as error:
+            self.error = error
+        finally:
+            self.answered.set()
+            self.ended.set()
+
+    def _download(self) -> None:
+        request = urllib.request.Request(self._url, headers={"User-Agent": "svdfarm"})  # noqa: S310
+        with _opener.open(request, timeout=SILENCE_LIMIT_S) as response:
+            self.answered.set()
             while chunk := response.read1(_CHUNK_BYTES):
-                data += chunk
-                if len(data) > LIMIT_BYTES:
-                    raise ImageRejected(f"{told} sends more than 16 MiB, the largest allowed")
-                if time.monotonic() > ends:
-                    raise ImageRejected(f"{told} takes longer than {time_limit_s:g} s")
+                self.data += chunk
+                if len(self.data) > LIMIT_BYTES:
+                    raise ImageRejected(
+                        f"{shorten(self._url)} sends more than 16 MiB, the largest allowed"
+                    )
             if response.length:
-                raise ImageRejected(f"{told} broke off after {len(data)} bytes")
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ImageRejected(f"{told} answers {error.code} {error.reason}") from error
-    except TimeoutError as error:
-        raise ImageRejected(f"{told} does not answer within {SILENCE_LIMIT_S:g} s") from error
-    except urllib.error.URLError as error:
-        raise ImageRejected(f"{told} cannot be fetched: {error.reason}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise ImageRejected(f"{told} cannot be fetched: {error}") from error
-    return bytes(data)
+                raise ImageRejected(f"{shorten(self._url)} broke off after {len(self.data)} bytes")
 
 
 def data_url(url: str) -> bytes:

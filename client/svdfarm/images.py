@@ -10,6 +10,7 @@ import glob
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -114,13 +115,19 @@ def load_url(url: str) -> Image:
     """The image behind an http(s) or data URL."""
     if url.lower().startswith("data:"):
         return _image(fetch.data_url(url), fetch.shorten(url))
-    path = PurePosixPath(unquote(urlsplit(url).path))
+    try:
+        path = PurePosixPath(unquote(urlsplit(url).path))
+    except ValueError as error:
+        raise ImageRejected(f"{fetch.shorten(url)} is no URL: {str(error).lower()}") from error
     return _image(fetch.http(url), fetch.shorten(url), stem=path.stem)
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # A pipe that nobody writes into would keep us waiting for ever.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ImageRejected(f"{path} is a pipe or a device; allowed: a file")
             data = file.read(LIMIT_BYTES + 1)
     except IsADirectoryError:
         raise ImageRejected(f"{path} is a folder; allowed: a file, or a glob: {path}/*") from None
@@ -131,6 +138,10 @@ def _read(path: Path) -> bytes:
     if len(data) > LIMIT_BYTES:
         raise ImageRejected(f"{path} has {path.stat().st_size} bytes; allowed: {_ALLOWED}")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _image(data: bytes, origin: str, *, stem: str = "", path: Path | None = None) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -106,9 +107,14 @@ def run(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.REFUSED
     except OSError as error:
+        why = (error.strerror or str(error)).lower()
         if error.filename is None:
-            raise
-        return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            # Of the output itself: what Python would still write at its end fails as well.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _fail(f"the output cannot be written: {why}")
+        return _fail(f"{error.filename}: {why}")
     return code if isinstance(code, int) else Exit.SUCCEEDED
 
 

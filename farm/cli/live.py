@@ -85,8 +85,7 @@ class LiveView:
         self._steps_done -= _fraction(before)
         if shot.state.final:
             self._paces.pop(shot.name, None)
-            if shot.state is not ShotState.SUCCEEDED:
-                self._say(Text(shot_line(shot), style=STYLES.get(shot.state, "")))
+            self._say(Text(shot_line(shot), style=STYLES.get(shot.state, "")))
             return
         self._shots[shot.name] = shot
         self._steps_done += _fraction(shot)

@@ -243,10 +243,17 @@ def worker(
             forward_chunking=forward_chunking,
             ray_address=ray_address,
         )
-        with running(wanted) as started:
-            print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
+        with running(wanted) as workers_:
+            started = workers_.started
             kind = "GPU" if started.device == "cuda" else "CPU"
             print(f"{started.count} {kind} workers of {started.model}", file=sys.stderr)  # noqa: T201
+            told = ""
+            while (problem := workers_.problem()) and not stop.wait(0.5):
+                if problem != told:
+                    told = problem
+                    print(f"waiting for a gateway: {problem}", file=sys.stderr)  # noqa: T201
+            if not stop.is_set():
+                print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
             stop.wait()
     except (RenderError, WorkersNotStarted) as error:
         raise CommandFailed(str(error)) from error

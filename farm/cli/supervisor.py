@@ -55,6 +55,7 @@ class Child:
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._deaths: list[float] = []
+        self._log_start = 0  # of this run
         self.address = ""
 
     def pin_address(self) -> None:
@@ -66,6 +67,7 @@ class Child:
         """Starts the process; its log goes on where it was."""
         self._ready.clear()
         with self.log.open("a") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "farm", self.name, *self._arguments, "--stop-on-eof"],
                 stdin=subprocess.PIPE,  # its end is our end, however that comes
@@ -123,8 +125,13 @@ class Child:
                 pipe.close()
 
     def tail(self) -> str:
-        """The end of its log."""
-        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        """Why it ended, as far as its log tells."""
+        with self.log.open(errors="replace") as log:
+            log.seek(self._log_start)
+            lines = log.read().splitlines()
+        told = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+        # What the program said itself; where it could not, the last that it logged.
+        lines = lines[told[-1] :] if told else lines[-_LOG_TAIL_LINES:]
         return "\n".join([*(f"  {line}" for line in lines), f"the whole log: {self.log}"])
 
     def _read(self, stdout: IO[str]) -> None:

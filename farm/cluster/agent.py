@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
+_PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -71,7 +72,8 @@ class Agent:
         self.id = f"{hostname.split('.')[0]}-{uuid.uuid4().hex[:8]}"
         self._address = address
         self._token = token
-        self._folder = Path(tempfile.mkdtemp(prefix="videos-", dir=folder))
+        _remove_leftovers(folder)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=folder))
         self._on_broken_device = on_broken_device
         self._about = resources_pb2.Worker(
             name=f"workers/{self.id}", hostname=hostname, pid=os.getpid(), version=version
@@ -82,6 +84,7 @@ class Agent:
         self._session: Session | None = None  # the same, once the gateway has welcomed it
         self._renderer: Renderer | None = None
         self._leaving = False
+        self.problem = ""  # why the last session broke
         self._heartbeat_s = 5.0
         self._stopped = threading.Event()
         self._todo: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
@@ -107,14 +110,26 @@ class Agent:
 
     def drain(self, timeout_s: float) -> None:
         """Ends the shots it holds and takes no more; hands back what takes longer than this."""
+        told_at = time.monotonic()
+        deadline = told_at + timeout_s
         with self._lock:
             self._leaving = True
             self._tell_leaving()
-            self._lock.wait_for(lambda: not self._holdings, timeout_s)
+            while self._holdings and time.monotonic() < deadline:
+                if self._session is not None:
+                    told_at = time.monotonic()
+                elif time.monotonic() - told_at > _HAND_BACK_S:
+                    return  # nobody is there to take what it holds
+                self._lock.wait(0.2)
             for holding in self._holdings.values():
                 holding.handed_back = True
                 holding.cancelled.set()
             self._lock.wait_for(lambda: not self._holdings, _HAND_BACK_S)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a gateway has welcomed it."""
+        return self._session is not None
 
     @property
     def alive(self) -> bool:
@@ -154,6 +169,7 @@ class Agent:
                 if not self._stopped.is_set():
                     told = error.details() if isinstance(error, grpc.Call) else str(error)
                     log.warning("session.broken", worker=self.id, error=told)
+                    self.problem = str(told)
             except Exception as error:  # the wall: a worker that dials no more is lost
                 log.error("session.failed", worker=self.id, exc_info=error)
             finally:
@@ -323,6 +339,14 @@ class Agent:
                 holding.report = _failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
                 holding.video, holding.sent_in = None, None
             self._send_report(holding)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what workers left behind that were killed."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:

@@ -8,14 +8,16 @@ import secrets
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from farm.jobs.params import SVD_XT, TINY
+from farm.render.hub import REPOSITORIES, fetch
 
 if TYPE_CHECKING:
     from ray.serve import Application
+    from ray.serve.handle import DeploymentHandle
 
 log = structlog.get_logger()
 
@@ -62,11 +64,23 @@ class Started:
     device: str
 
 
+@dataclass(frozen=True)
+class Running:
+    """Workers that run; they are warm, and dial their gateway."""
+
+    started: Started
+    _handle: DeploymentHandle[Any]
+
+    def problem(self) -> str:
+        """Why one of them has no gateway; empty where it has."""
+        return str(self._handle.remote().result(timeout_s=30)["problem"])
+
+
 @contextlib.contextmanager
-def workers(settings: WorkerSettings) -> Iterator[Started]:
+def workers(settings: WorkerSettings) -> Iterator[Running]:
     """Workers for the length of a with block: warm on entry, drained on exit.
 
-    Raises WorkersNotStarted.
+    Raises WorkersNotStarted, and ModelUnavailable for a model that cannot be fetched.
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -92,6 +106,9 @@ def workers(settings: WorkerSettings) -> Iterator[Started]:
     try:
         started = _plan(settings, int(ray.cluster_resources().get("GPU", 0)))
         on_gpu = started.device == "cuda"
+        if settings.ray_address is None and started.model in REPOSITORIES:
+            # Once, here, not by every worker; and what is wrong with it is told at once.
+            fetch(started.model, settings.dtype or ("float16" if on_gpu else "float32"), None)
         config = WorkerConfig(
             gateway=settings.gateway,
             token=settings.token,
@@ -107,8 +124,8 @@ def workers(settings: WorkerSettings) -> Iterator[Started]:
         serve.start(proxy_location="Disabled")
         app = worker_app(config, count=started.count, cpus=1, gpus=1 if on_gpu else 0)
         try:
-            _run(app, started)
-            yield started
+            handle = _run(app, started)
+            yield Running(started, handle)
         finally:
             log.info("workers.draining")
             serve.delete(APPLICATION)
@@ -117,11 +134,11 @@ def workers(settings: WorkerSettings) -> Iterator[Started]:
         ray.shutdown()
 
 
-def _run(app: Application, started: Started) -> None:
+def _run(app: Application, started: Started) -> DeploymentHandle[Any]:
     from ray import serve
 
     try:
-        serve.run(app, name=APPLICATION, route_prefix=None)
+        return serve.run(app, name=APPLICATION, route_prefix=None)
     except RuntimeError as error:  # what Serve raises for a deployment that does not come up
         raise WorkersNotStarted(f"no worker of {started.model} could start: {error}") from error
 

@@ -38,6 +38,7 @@ class Worker:
         configure_logs()
         self._healthy = True
         self._drain_s = config.drain_s
+        self._gateway = config.gateway
         self._agent = Agent(
             config.gateway,
             config.token,
@@ -71,9 +72,11 @@ class Worker:
             raise RuntimeError("the worker is in error; this process must be replaced")
 
     def __call__(self) -> dict[str, str]:
-        """Who this replica is: its worker's name, and the GPUs that Ray gave it."""
+        """Who this replica is, the GPUs that Ray gave it, and why it has no gateway, if so."""
+        problem = self._agent.problem or f"nobody answers at {self._gateway}"
         return {
             "worker": f"workers/{self._agent.id}",
+            "problem": "" if self._agent.connected else problem,
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
 

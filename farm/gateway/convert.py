@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from farm.store.records import Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 
 MEDIA_TYPE = "video/mp4"
+_SHOT_NAME = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
 
 
 def job_to_wire(job: Job, notice: str = "") -> pb.Job:
@@ -74,7 +77,7 @@ def lease_to_wire(lease: Lease) -> session_pb.Lease:
 
 def lease_from_wire(message: session_pb.Lease) -> Lease:
     """A lease. Raises ValueError for a name that is none."""
-    parts = message.shot.split("/")
-    if len(parts) != 4:
-        raise ValueError(f"{message.shot!r} is not the name of a shot")
-    return Lease(ShotKey(parts[1], int(parts[3])), message.attempt, message.token)
+    match = _SHOT_NAME.fullmatch(message.shot)
+    if match is None:
+        raise ValueError(f"{message.shot[:100]!r} is not the name of a shot")
+    return Lease(ShotKey(match[1], int(match[2])), message.attempt, message.token)

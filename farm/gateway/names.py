@@ -10,6 +10,7 @@ from farm.store.records import ShotKey
 
 _JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
 _SHOT = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
+_WORKER = re.compile(r"workers/([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})")
 _IMAGE = re.compile(r"images/([0-9a-f]{64})")
 
 
@@ -47,10 +48,11 @@ def image_sha256(name: str, field: str = "name") -> str:
 
 def worker_id(name: str) -> str:
     """The id in `workers/{worker}`."""
-    collection, _, identifier = name.partition("/")
-    if collection != "workers" or not identifier:
-        raise invalid("name", f"is {name!r}; allowed: workers/ID")
-    return identifier
+    match = _WORKER.fullmatch(name)
+    if match is None:
+        given = repr(name[:100])
+        raise invalid("name", f"is {given}; allowed: workers/ and letters, digits, '.', '_', '-'")
+    return match[1]
 
 
 def request_id(text: str) -> str | None:

@@ -28,6 +28,8 @@ from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
 log = structlog.get_logger()
 
+_MESSAGE_LIMIT = 4096  # characters of a worker's error that are kept
+
 
 class SessionService(pb_grpc.SessionServiceServicer):
     """One `Session` call a worker, for as long as it lives."""
@@ -60,6 +62,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         if first is None or first.WhichOneof("message") != "hello":
             raise invalid("hello", "is missing; the first message of a session is Hello")
         worker = Worker(worker_id(first.hello.worker.name), first.hello.worker)
+        brought = _leases(first.hello)
         yield pb.SessionResponse(
             welcome=pb.Welcome(
                 heartbeat_interval=duration(self._heartbeat_s),
@@ -70,7 +73,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._workers.join(worker)
         reader: asyncio.Task[None] | None = None
         try:
-            await self._greet(worker, [lease_from_wire(lease) for lease in first.hello.leases])
+            await self._greet(worker, brought)
             reader = asyncio.create_task(self._read(worker, requests))
             while (message := await worker.outbox.get()) is not None:
                 yield message
@@ -123,19 +126,20 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "heartbeat":
                 if worker.leases:
                     expiry_s = self._store.clock.steady_s() + self._store.lease_s
-                    await self._store.database.write(leases.renew, worker.id, expiry_s)
+                    tokens = list(worker.leases)
+                    await self._store.database.write(leases.renew, worker.id, tokens, expiry_s)
                 else:
                     self._dispatcher.wake()  # it may have been silent until now
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
-                if lease.token in worker.leases:
+                if worker.holds(lease):
                     self._feed.set_progress(lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
             case "done":
-                token = request.done.lease.token
-                upload = uploads.pop(token, None) or self._new_upload()
-                self._spawn(self._finish(worker, request.done, upload))
+                lease = lease_from_wire(request.done.lease)
+                upload = uploads.pop(lease.token, None) or self._new_upload()
+                self._spawn(self._finish(worker, lease, request.done, upload))
             case "failed":
                 await self._failed(worker, request.failed)
             case "released":
@@ -160,7 +164,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
         token = chunk.lease.token
-        if token not in worker.leases:  # lost since; Done will be refused
+        if not worker.holds(lease_from_wire(chunk.lease)):  # lost since; Done will be refused
             return
         if token not in uploads:
             uploads[token] = self._new_upload()
@@ -169,13 +173,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
     def _new_upload(self) -> Upload:
         return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
 
-    async def _finish(self, worker: Worker, done: pb.Done, upload: Upload) -> None:
+    async def _finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
         """Publishes a video and tells the worker how its attempt ended.
 
         Where even a failure cannot be recorded, the session ends: the worker keeps its report and
         brings it again.
         """
-        lease = lease_from_wire(done.lease)
         try:
             self._settle(worker, lease, await self._publish(worker, lease, done, upload))
         except Exception as error:  # the wall of this task
@@ -209,7 +212,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
             reason = Reason(failed.error.reason)
         except ValueError:  # of a newer worker
             reason = Reason.INTERNAL
-        accepted = await self._dispatcher.fail(worker, lease, reason, failed.error.message)
+        message = failed.error.message[:_MESSAGE_LIMIT]
+        accepted = await self._dispatcher.fail(worker, lease, reason, message)
         self._settle(worker, lease, accepted)
 
     async def _released(self, worker: Worker, lease: Lease) -> None:
@@ -250,3 +254,10 @@ class SessionService(pb_grpc.SessionServiceServicer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _leases(hello: pb.Hello) -> list[Lease]:
+    try:
+        return [lease_from_wire(lease) for lease in hello.leases]
+    except ValueError as error:
+        raise invalid("hello.leases", str(error)) from error

@@ -90,7 +90,7 @@ async def publish(
         )
     shot = await store.database.read(jobs.get_shot, lease.shot)
     await asyncio.to_thread(_check, upload.path, shot)
-    video = Video(lease.video_key, sha256, upload.size_bytes, claimed.frame_count)
+    video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     await store.blobs.put(video.key, upload.path)
     accepted = await store.database.write(
         leases.succeed, lease, video, render_duration_s, store.clock.wall_s()

@@ -18,7 +18,7 @@ from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
 # At most this often to one watcher: steps of small models come faster than anybody reads.
-_MIN_INTERVAL_S = 0.1
+_MIN_INTERVAL_S = 0.2
 
 
 async def watch_job(

@@ -49,6 +49,10 @@ class Worker:
             leaving=self.leaving,
         )
 
+    def holds(self, lease: Lease) -> bool:
+        """Whether this is one of its leases, in every part."""
+        return self.leases.get(lease.token) == lease
+
     def send(self, message: session_pb.SessionResponse) -> None:
         """Queues a message to the worker; one to a session that ended goes nowhere."""
         self.outbox.put_nowait(message)

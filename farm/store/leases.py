@@ -7,7 +7,7 @@ and by the state; a report that meets no row comes from a worker that lost its l
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,12 +117,13 @@ def claim(
     return Claim(Lease(key, row.attempt_count, token), shot_from_row(row))
 
 
-def renew(conn: Connection, worker: str, expiry_s: float) -> int:
-    """Extends every lease of a worker; returns how many it holds."""
+def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: float) -> int:
+    """Extends those leases of a worker that it knows of; returns how many it still holds."""
     shot = schema.shot
     renewed = conn.execute(
         update(shot)
         .where(shot.c.worker == worker, shot.c.state == ShotState.RENDERING)
+        .where(shot.c.token.in_(tokens))
         .values(lease_expiry_s=expiry_s)
     )
     return renewed.rowcount
@@ -219,7 +220,14 @@ def fail(conn: Connection, lease: Lease, reason: Reason, message: str, now_s: fl
 
 
 def release(conn: Connection, lease: Lease, now_s: float) -> bool:
-    """Ends a cancelled shot whose device has let go. False: refused, the lease was lost."""
+    """Ends a cancelled shot whose device has let go. False: refused, the lease was lost.
+
+    A worker that lets go of a shot that nobody cancelled hands it back.
+    """
+    job = schema.job
+    wish = conn.execute(select(job.c.wish).where(job.c.id == lease.shot.job_id)).scalar()
+    if wish != Wish.CANCEL:
+        return fail(conn, lease, Reason.WORKER_DRAINED, "the worker let go of it", now_s)
     moved = move(
         conn,
         lease.shot,

@@ -107,10 +107,9 @@ class Lease:
     attempt: int
     token: str
 
-    @property
-    def video_key(self) -> str:
-        """Where this attempt publishes: no other attempt ever writes there."""
-        return f"videos/{self.shot.job_id}/{self.shot.number}-{self.attempt}.mp4"
+    def video_key(self, sha256: str) -> str:
+        """Where this attempt publishes these bytes: nobody else ever writes there."""
+        return f"videos/{self.shot.job_id}/{self.shot.number}-{self.attempt}-{sha256[:16]}.mp4"
 
 
 @dataclass(frozen=True)

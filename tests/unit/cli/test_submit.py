@@ -28,7 +28,8 @@ def objects(ended: Ended) -> list[dict[str, object]]:
 
 
 def job_name(ended: Ended) -> str:
-    return ended.out.split()[0]
+    (name,) = {word for word in ended.out.split() if word.startswith("jobs/")}
+    return name
 
 
 def test_submit_saves_every_video_and_says_where(

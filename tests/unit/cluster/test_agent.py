@@ -91,7 +91,6 @@ def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:
             self, requests: Iterator[pb.SessionRequest], context: grpc.ServicerContext
         ) -> Iterator[pb.SessionResponse]:
             yield pb.SessionResponse(welcome=pb.Welcome())
-            next(requests)
             go_on.wait(20)
             for request in requests:
                 if request.WhichOneof("message") == "heartbeat":
@@ -103,10 +102,12 @@ def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:
     server.start()
     session = Session(f"127.0.0.1:{port}", None)
     try:
-        next(iter(session))
+        responses = iter(session)
+        next(responses)
         chunk = pb.SessionRequest(video_chunk=pb.VideoChunk(data=bytes(2**18)))
         sender = threading.Thread(target=lambda: [session.send(chunk) for _ in range(100)])
         sender.start()
+        eventually(lambda: session.is_full)
         session.send_first(pb.SessionRequest(heartbeat=pb.Heartbeat()))
         go_on.set()
         assert heartbeats.wait(20)
@@ -173,7 +174,7 @@ def test_a_report_cut_off_is_sent_whole_in_the_next_session(tmp_path: Path) -> N
     try:
         with running_worker(f"127.0.0.1:{port}", tmp_path):
             eventually(lambda: gateways.done is not None)
-            eventually(lambda: list(tmp_path.glob("videos-*/*")) == [])
+            eventually(lambda: list(tmp_path.glob("svdfarm-worker-*/*")) == [])
     finally:
         server.stop(None).wait()
     assert [len(hello.leases) for hello in gateways.hellos] == [0, 1]

@@ -86,8 +86,10 @@ def test_lost_worker_requeues_its_shot_and_may_not_report(database: Database) ->
 
 def test_renewed_lease_does_not_expire(database: Database) -> None:
     key = ShotKey(create(database).id, 1)
-    claim(database, key)
-    assert database.submit(leases.renew, "w1", 60.0).result() == 1
+    lease = claim(database, key).lease
+    assert database.submit(leases.renew, "w1", [lease.token], 60.0).result() == 1
+    assert database.submit(leases.renew, "w1", ["another"], 90.0).result() == 0
+    assert database.submit(leases.renew, "w2", [lease.token], 90.0).result() == 0
     assert database.submit(leases.take_back_expired, 59.0, 59.0).result() == []
 
 
@@ -148,6 +150,13 @@ def test_a_shot_that_succeeded_before_its_cancel_keeps_its_video(database: Datab
     database.submit(jobs.cancel_job, job.id, 2.0).result()
     assert database.submit(leases.succeed, lease, VIDEO, 1.0, 3.0).result()
     assert database.submit(jobs.get_job, job.id).result().state is JobState.SUCCEEDED
+
+
+def test_a_shot_let_go_that_nobody_cancelled_is_queued_again(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    lease = claim(database, key).lease
+    assert database.submit(leases.release, lease, 3.0).result()
+    assert shot_state(database, key) is ShotState.QUEUED
 
 
 def test_queue_is_in_order_of_priority_then_age(database: Database) -> None:
