@@ -191,3 +191,12 @@ def test_the_example_is_four_shots_with_names_of_their_own(command: Command, pho
         "coffee",
         "chelsea",
     ]
+
+
+def test_an_output_that_is_full_is_told_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "farm", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "error: the output cannot be written: no space left on device\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -119,6 +120,34 @@ def test_a_silent_server_is_given_up() -> None:
             fetch.http(url, time_limit_s=0.2)
 
 
+def test_a_server_whose_bytes_drip_is_given_up() -> None:
+    done = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not done.wait(0.05):
+                connection.sendall(b"X-Drip: 1\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip, args=(listener,))
+        server.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/cat.png"
+        try:
+            with pytest.raises(ImageRejected, match="does not answer"):
+                fetch.http(url, time_limit_s=0.5)
+        finally:
+            done.set()
+            server.join()
+
+
+def test_a_pipe_that_nobody_writes_into_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    with pytest.raises(ImageRejected, match="a pipe or a device"):
+        images.load("fifo.png", folder=tmp_path)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -161,6 +190,7 @@ def test_bytes_that_are_no_allowed_image_are_named(data: bytes, said: str, tmp_p
         ("data:image/png;base64,####", "not base64"),
         ("http://127.0.0.1:1/x.png", "refused"),
         ("http://", "cannot be fetched"),
+        ("http://[::1", "is no URL"),
         ("a\0b", "a.*b"),
     ],
 )

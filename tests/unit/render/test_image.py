@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -182,3 +183,19 @@ def test_pad_keeps_everything_between_black_bars() -> None:
 @pytest.mark.parametrize("fit", Fit)
 def test_a_picture_of_the_right_size_is_left_alone(picture: Image.Image, fit: Fit) -> None:
     assert same(fit_image(picture, *picture.size, fit), picture)
+
+
+def test_broken_bytes_are_rejected_or_opened_and_nothing_else() -> None:
+    image = Image.effect_noise((40, 30), 50).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: Pillow's reader of it has trouble of its own
+    whole = [saved(image, "JPEG", exif=exif), saved(image, "PNG", exif=exif), saved(image, "WEBP")]
+    chance = random.Random(0)
+    for _ in range(3000):
+        data = bytearray(chance.choice(whole))
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(min(len(data), 200))] = chance.randrange(256)
+        try:
+            assert open_image(bytes(data)).mode == "RGB"
+        except ImageRejected:
+            continue
