@@ -39,6 +39,8 @@ def open_image(source: bytes | Path) -> Image.Image:
         _check_size(image)
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
+    except ImageRejected:
+        raise
     except UnidentifiedImageError as error:
         raise ImageRejected(
             f"The image ({len(data):,} bytes, starting {data[:8]!r}) is not a JPEG, PNG or WebP. "
@@ -46,7 +48,7 @@ def open_image(source: bytes | Path) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageRejected(_too_big("far too many pixels", f"{MAX_IMAGE_PIXELS:,}")) from error
-    except Exception as error:
+    except Exception as error:  # Pillow's decoders raise anything on broken files
         raise ImageRejected(f"The image cannot be decoded: {error}. Save it again.") from error
 
 
