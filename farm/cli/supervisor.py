@@ -120,6 +120,8 @@ class Child:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.returncode:
+            _say(f"the {self.name} ended with code {process.returncode}; its log: {self.log}")
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -50,6 +50,9 @@ def farm_up(folder: Path, *flags: str) -> Iterator[RunningFarm]:
             )
         process.terminate()
         assert process.wait(120) == 0
+        log_text = (folder / "up.log").read_text()
+        assert log_text.endswith("stopped\n")
+        assert "ended with code" not in log_text
     finally:
         process.kill()
         process.wait()
