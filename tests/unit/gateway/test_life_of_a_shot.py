@@ -20,7 +20,9 @@ from farm.render.fake import FakeRenderer
 from farm.render.probe import probe_video, read_receipt
 from farm.render.renderer import Rendered
 from farm.store.database import Database
+from farm.store.errors import is_disk_full
 from farm.store.jobs import cancel_job
+from farm.store.moves import record_change
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
@@ -384,3 +386,44 @@ def silent_worker(channel: grpc.Channel) -> Iterator[list[session_pb.Assign]]:
         call.cancel()
         requests.put(None)
         reader.join()
+
+
+def test_the_farm_goes_on_after_a_full_disk(tmp_path: Path) -> None:
+    with (
+        running_gateway(tmp_path / "data", lease_s=1.0) as gateway,
+        grpc.insecure_channel(str(gateway.address)) as channel,
+    ):
+        caller = Caller(channel)
+        database = gateway._store.database
+        with running_worker(str(gateway.address), tmp_path, step_s=0.05):
+            job = caller.create(*(caller.shot(f"s{n}", step_count=10) for n in range(3)))
+            eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
+            fill(database, job.name.removeprefix("jobs/"))
+            with pytest.raises(grpc.RpcError) as refused:
+                caller.create(caller.shot())
+            assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            # A free worker makes the dispatcher meet the error, the other one its report.
+            with running_worker(str(gateway.address), tmp_path) as free:
+                eventually(lambda: f"workers/{free.id}" in [w.name for w in caller.workers()])
+                threading.Event().wait(2)
+                limit_pages(database, 2**30)
+                assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+
+
+def fill(database: Database, job_id: str) -> None:
+    """Leaves no room for another line of the change log, as a full disk does."""
+    pages = database.submit(lambda conn: conn.exec_driver_sql("PRAGMA page_count").scalar_one())
+    limit_pages(database, pages.result())
+    for count in (1000, 100, 10, 1):
+        full = False
+        while not full:
+            lines = database.submit(
+                lambda conn, n=count: [record_change(conn, job_id, None) for _ in range(n)]
+            )
+            full = is_disk_full(lines.exception())
+
+
+def limit_pages(database: Database, pages: int) -> None:
+    database.submit(
+        lambda conn: conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one()
+    ).result()
