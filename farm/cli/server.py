@@ -18,6 +18,7 @@ from farm.cli.options import Token
 from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
 
 DEFAULT_HTTP = "127.0.0.1:8080"
+_CHECK_EVERY_S = 2.0
 
 Data = Annotated[
     Path | None,
@@ -214,7 +215,7 @@ def worker(
     """Runs workers alone: they dial a gateway."""
     _check_choice("--device", device, ("auto", "cpu", "cuda"))
     _check_choice("--engine", engine, ("default", "stock"))
-    from farm.cluster.local import WorkerSettings, WorkersNotStarted
+    from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
     from farm.render.errors import RenderError
@@ -254,8 +255,9 @@ def worker(
                     print(f"waiting for a gateway: {problem}", file=sys.stderr)  # noqa: T201
             if not stop.is_set():
                 print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
-            stop.wait()
-    except (RenderError, WorkersNotStarted) as error:
+            while not stop.wait(_CHECK_EVERY_S):
+                workers_.check()
+    except (RenderError, WorkersLost, WorkersNotStarted) as error:
         raise CommandFailed(str(error)) from error
 
 

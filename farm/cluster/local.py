@@ -38,6 +38,10 @@ class WorkersNotStarted(Exception):
     """No worker could be started; the message says why and what to do."""
 
 
+class WorkersLost(Exception):
+    """The cluster that held the workers is gone."""
+
+
 @dataclass(frozen=True)
 class WorkerSettings:
     """What to start; None leaves the choice to the machine."""
@@ -70,6 +74,11 @@ class Running:
 
     started: Started
     _handle: DeploymentHandle[Any]
+
+    def check(self) -> None:
+        """Raises WorkersLost where Ray has lost every node, and the workers with them."""
+        if not _has_nodes():
+            raise WorkersLost("Ray has no node left, and so no worker: start again")
 
     def problem(self) -> str:
         """Why one of them has no gateway; empty where it has."""
@@ -128,8 +137,9 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
             yield Running(started, handle)
         finally:
             log.info("workers.draining")
-            serve.delete(APPLICATION)
-            serve.shutdown()
+            if _has_nodes():  # without one, there is nobody to answer these
+                serve.delete(APPLICATION)
+                serve.shutdown()
     finally:
         ray.shutdown()
 
@@ -141,6 +151,12 @@ def _run(app: Application, started: Started) -> DeploymentHandle[Any]:
         return serve.run(app, name=APPLICATION, route_prefix=None)
     except RuntimeError as error:  # what Serve raises for a deployment that does not come up
         raise WorkersNotStarted(f"no worker of {started.model} could start: {error}") from error
+
+
+def _has_nodes() -> bool:
+    import ray
+
+    return any(node["Alive"] for node in ray.nodes())
 
 
 def _cores() -> int:

@@ -81,3 +81,26 @@ def _gateway_pid(farm: RunningFarm) -> int:
         if b"gateway" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     )
     return pid
+
+
+def test_a_killed_ray_node_is_started_again(farm: RunningFarm) -> None:
+    before = {worker.name for worker in farm.client.workers()}
+    (raylet,) = (pid for pid in _descendants(farm.process.pid) if b"/raylet" in _command(pid)[:200])
+    os.kill(raylet, signal.SIGKILL)
+
+    def all_new() -> bool:
+        active = {w.name for w in farm.client.workers() if w.state == WorkerState.ACTIVE}
+        return len(active) == 2 and not active & before
+
+    eventually(all_new, timeout_s=120)
+    job = farm.client.submit([NewShot(IMAGES / "rocket.jpg", RenderParams(**SMALL), name="again")])
+    assert job.wait(timeout_s=60).succeeded_shot_count == 1
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [d for child in map(int, children) for d in (child, *_descendants(child))]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
