@@ -127,6 +127,8 @@ def up(
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
     )
+    if wanted.worker_address is not None and wanted.worker_address.endswith(":0"):
+        raise CommandFailed("--worker-address has port 0; the workers need to know it: give one")
     stop = _stop_on_signals()
     with FarmProcesses(wanted) as farm:
         farm.run(stop)
