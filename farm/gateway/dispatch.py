@@ -40,7 +40,6 @@ class Dispatcher:
         self._workers = workers
         self._feed = feed
         self._wake = asyncio.Event()
-        self.stale_report_count = 0
 
     def wake(self) -> None:
         """Says that a shot was queued or a worker became free."""
@@ -92,8 +91,8 @@ class Dispatcher:
             return
         if lease.token in worker.cancelled:
             now_s = self._store.clock.wall_s()
-            accepted = await self._store.database.write(leases.release, lease, now_s)
-            self.settled(worker, lease, accepted)
+            await self._store.database.write(leases.release, lease, now_s)
+            self.settled(worker, lease)
             return
         log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
         worker.send(
@@ -119,16 +118,14 @@ class Dispatcher:
             reason=str(reason),
             message=message,
         )
-        self.settled(worker, lease, accepted)
+        self.settled(worker, lease)
         return accepted
 
-    def settled(self, worker: Worker | None, lease: Lease, accepted: bool) -> None:
+    def settled(self, worker: Worker | None, lease: Lease) -> None:
         """Frees the slot of an attempt whose report was accepted or refused."""
         if worker is not None:
             worker.leases.pop(lease.token, None)
             worker.cancelled.discard(lease.token)
-        if not accepted:
-            self.stale_report_count += 1
         self._feed.end_progress(lease)
         self.wake()
 
@@ -150,7 +147,7 @@ class Dispatcher:
         for held in lost:
             log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
             self.cancel(held.worker, held.lease)
-            self.settled(self._workers.get(held.worker), held.lease, accepted=True)
+            self.settled(self._workers.get(held.worker), held.lease)
 
 
 def _claim_for(

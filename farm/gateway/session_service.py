@@ -203,7 +203,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             attempt=lease.attempt,
             worker=worker.id,
         )
-        self._dispatcher.settled(worker, lease, accepted)
+        self._dispatcher.settled(worker, lease)
         return accepted
 
     async def _failed(self, worker: Worker, failed: pb.Failed) -> None:
@@ -219,7 +219,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
     async def _released(self, worker: Worker, lease: Lease) -> None:
         now_s = self._store.clock.wall_s()
         accepted = await self._store.database.write(leases.release, lease, now_s)
-        self._dispatcher.settled(worker, lease, accepted)
+        self._dispatcher.settled(worker, lease)
         self._settle(worker, lease, accepted)
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
