@@ -11,7 +11,7 @@ from farm.cli import as_json as json_lines
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.views import JsonView, PlainView, View
 from farm.jobs import names
-from farm.jobs.params import TINY
+from farm.jobs.params import NOTES
 from svdfarm import Job, JobHandle, JobState, Shot, errors
 
 
@@ -60,9 +60,10 @@ def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: flo
             job = event
             view.job(job)
         else:
-            if event.params.model == TINY.name and not told:
+            model = event.params.model
+            if model is not None and model in NOTES and not told:
                 told = True
-                view.note(f"model {TINY.name} has random weights: it draws a test pattern")
+                view.note(f"model {model}: {NOTES[model]}")
             view.shot(event)
             if saver is not None:
                 saver.save(event)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from farm.cli.exits import CommandFailed
+from farm.jobs.params import NOTES
 from svdfarm import Client, errors
 from svdfarm.resources import WorkerState
 
@@ -232,7 +233,7 @@ class FarmProcesses:
                 return
         for worker in active:
             served = ", ".join(model.name for model in worker.models)
-            note = " (random weights: a test pattern)" if served == "tiny" else ""
+            note = f" ({NOTES[served]})" if served in NOTES else ""
             _say(
                 f"worker   {worker.name.removeprefix('workers/')}  {worker.device}  {served}{note}"
             )

@@ -12,21 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKLTemporalDecoder,
-    EulerDiscreteScheduler,
-    UNetSpatioTemporalConditionModel,
-)
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from farm.jobs.params import TINY
-from farm.render.folder import Card, write_card, write_json
-from farm.render.quiet import no_progress_bars
-from farm.render.weights import PIPELINE
-
-NOTE = "random weights: a test pattern"
+from farm.jobs.params import NOTES, TINY
+from farm.render.checkpoint import make_scheduler, write_checkpoint
+from farm.render.folder import Card
 
 # Counts up with every change of the weights below, so that an old cache is not taken for a new one.
 VERSION = 1
@@ -57,15 +50,8 @@ def tiny_folder(cache_dir: Path) -> Path:
 
 def write_tiny(folder: Path) -> None:
     """Write the model into `folder` in diffusers' format."""
-    parts = make_parts()
-    with no_progress_bars():
-        for name, part in parts.items():
-            part.save_pretrained(folder / name)
-    libraries = dict.fromkeys(("image_encoder", "feature_extractor"), "transformers")
-    classes = {name: type(part).__name__.removesuffix("Pil") for name, part in parts.items()}
-    index = {name: [libraries.get(name, "diffusers"), classes[name]] for name in parts}
-    write_json(folder / "model_index.json", {"_class_name": PIPELINE, **index})
-    write_card(folder, Card(TINY.width_px, TINY.height_px, TINY.step_count, NOTE))
+    card = Card(TINY.width_px, TINY.height_px, TINY.step_count, NOTES[TINY.name])
+    write_checkpoint(folder, make_parts(), card)
 
 
 def make_parts() -> dict[str, Any]:
@@ -79,7 +65,7 @@ def make_parts() -> dict[str, Any]:
         "unet": unet,
         "vae": vae,
         "image_encoder": encoder,
-        "scheduler": _scheduler(),
+        "scheduler": make_scheduler(),
         "feature_extractor": CLIPImageProcessorPil(),
     }
 
@@ -126,24 +112,6 @@ def _clip_config() -> CLIPVisionConfig:
         num_attention_heads=2,
         image_size=224,
         patch_size=32,
-    )
-
-
-def _scheduler() -> Any:
-    """Stability's own setting (scheduler/scheduler_config.json of both checkpoints)."""
-    return EulerDiscreteScheduler(  # type: ignore[no-untyped-call]
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        interpolation_type="linear",
-        use_karras_sigmas=True,
-        sigma_min=0.002,
-        sigma_max=700.0,
-        timestep_spacing="leading",
-        timestep_type="continuous",
-        steps_offset=1,
     )
 
 

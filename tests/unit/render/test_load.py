@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from farm.jobs.params import TINY
+from farm.jobs.params import NOTES, TINY
 from farm.render.errors import (
     DeviceUnavailable,
     ModelInvalid,
@@ -20,7 +20,7 @@ from farm.render.errors import (
     VariantMissing,
 )
 from farm.render.load import Model, load
-from farm.render.tiny import NOTE, default_cache_dir, make_parts
+from farm.render.tiny import default_cache_dir, make_parts
 
 WEIGHTS = {
     "unet": "diffusion_pytorch_model",
@@ -54,11 +54,11 @@ def test_tiny_loads_in_under_two_seconds(folder: Path, cache_dir: Path) -> None:
 
 
 def test_tiny_says_that_it_is_a_test_pattern(model: Model, folder: Path) -> None:
-    assert model.note == NOTE
-    assert "test pattern" in NOTE
+    assert model.note == NOTES["tiny"]
+    assert "test pattern" in NOTES["tiny"]
     assert model.info == TINY
     # Its folder, loaded by its path, does not pass for a real model either.
-    assert load(str(folder), device="cpu").note == NOTE
+    assert load(str(folder), device="cpu").note == NOTES["tiny"]
 
 
 def test_tiny_is_the_same_everywhere(folder: Path) -> None:

@@ -1,0 +1,261 @@
+"""Training of the UNet and the image encoder: to see a clip through noise, from its first frame.
+
+The objective is SVD's: the v-prediction of Karras et al. (EDM, arXiv:2206.00364, table 1), whose
+weighting (s^2 + 1) / s^2 of the squared error of the clip is that of the network's own output.
+Conditioning, scaling and dropout are those of StableVideoDiffusionPipeline and the paper
+(arXiv:2311.15127, appendix D): noisy first frame through the VAE, unscaled; fps - 1, motion bucket
+and noise strength; each picture input blanked for some clips, for classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import CLIPVisionModelWithProjection
+
+from farm.nano.motion import SPEED_RANGE_PX, bucket_for, random_clip, random_fps
+from farm.nano.parts import make_image_encoder, make_unet
+from farm.nano.pictures import Pictures
+from farm.nano.progress import Training
+from farm.render.resize import resize_antialiased
+
+SEED = 20261121
+RATE = 6e-4
+EMA_DECAY = 0.999
+DROP_BOTH, DROP_EITHER = 0.1, 0.05
+# Most of a sampler's work is between 0.05 and 50, but it starts at 700, and what was never seen
+# there goes wrong there.
+LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION, WIDE_SHARE = 0.7, 1.6, 0.1
+SIGMA_RANGE = (0.02, 700.0)
+NOISE_AUG_RANGE = (0.005, 1.0)
+
+# Encoding a strip costs as much as learning from it once, so each is learnt from several times:
+# another start, pace, direction of time and noise make another clip of it.
+PACES = (1, 2)
+USES = 8
+STRIPS_KEPT = 256
+STRIPS_AT_START = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one batch is made of."""
+
+    batch: int
+    frame_count: int
+    height_px: int
+    width_px: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A share of the training, and the shapes that its batches take in turn."""
+
+    share: float
+    shapes: tuple[Shape, ...]
+
+
+# Small clips teach how pictures move; the sizes that people ask for come last.
+STAGES = (
+    Stage(0.6, (Shape(8, 8, 64, 64),)),
+    Stage(0.2, (Shape(4, 10, 96, 96), Shape(2, 25, 64, 64))),
+    Stage(0.2, (Shape(2, 14, 128, 128), Shape(2, 14, 96, 160), Shape(1, 25, 128, 128))),
+)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A long clip at a known speed, encoded once."""
+
+    frames: Tensor  # uint8 (frame, channel=3, height, width)
+    latents: Tensor  # float16 (frame, channel, height, width), scaled
+    speed_px: float
+
+
+@dataclass
+class Strips:
+    """The strips of one shape, the oldest replaced first."""
+
+    shape: Shape
+    kept: list[Strip] = field(default_factory=list)
+    next: int = 0
+
+    def add(self, strip: Strip) -> None:
+        """Take one in."""
+        if len(self.kept) < STRIPS_KEPT:
+            self.kept.append(strip)
+        else:
+            self.kept[self.next] = strip
+            self.next = (self.next + 1) % STRIPS_KEPT
+
+
+class Conditioned(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet: Any = make_unet()
+        self.image_encoder: CLIPVisionModelWithProjection = make_image_encoder()
+
+
+def train_unet(
+    pictures: Pictures,
+    vae: Any,
+    feature_extractor: Any,
+    checkpoint: Path,
+    *,
+    step_count: int,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Conditioned:
+    """The trained networks, in evaluation mode."""
+    torch.manual_seed(SEED)
+    networks = Conditioned().to(device)
+    optimizer = torch.optim.AdamW(
+        networks.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01
+    )
+    training = Training(networks, optimizer, step_count, checkpoint, EMA_DECAY)
+    shelves: dict[Shape, Strips] = {}
+    vae = vae.to(device)
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng((SEED, step))
+        torch.manual_seed(SEED + step)
+        shape = shape_at(step, step_count)
+        strips = shelves.setdefault(shape, Strips(shape))
+        new = int(rng.random() < shape.batch / USES)
+        for _ in range(new if strips.kept else STRIPS_AT_START):
+            strips.add(_encode_strip(pictures, vae, shape, rng, device))
+        samples = [_sample(strips, rng, device) for _ in range(shape.batch)]
+        return _loss(networks, vae, feature_extractor, samples, rng)
+
+    training.run(loss_of, say)
+    training.use_average()
+    return networks.eval().requires_grad_(False)
+
+
+def shape_at(step: int, step_count: int) -> Shape:
+    """The shape of a step's batch: the stages in turn, and within one its shapes in turn."""
+    done = 0.0
+    for stage in STAGES:
+        done += stage.share
+        if step < done * step_count:
+            break
+    return stage.shapes[step % len(stage.shapes)]
+
+
+@torch.no_grad()
+def _encode_strip(
+    pictures: Pictures, vae: Any, shape: Shape, rng: np.random.Generator, device: torch.device
+) -> Strip:
+    # Room for another start, and for every second frame.
+    count = max(PACES) * shape.frame_count
+    speed = _log_uniform(rng, SPEED_RANGE_PX[0], SPEED_RANGE_PX[1] / max(PACES))
+    clip = random_clip(
+        pictures,
+        rng,
+        speed_px=speed,
+        frame_count=count,
+        height_px=shape.height_px,
+        width_px=shape.width_px,
+    ).to(device)
+    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in clip.split(8)])
+    return Strip(
+        frames=((clip + 1) * 127.5).round().to(torch.uint8),
+        latents=(latents * vae.config.scaling_factor).half(),
+        speed_px=speed,
+    )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a batch and what is told about it."""
+
+    latents: Tensor  # float32 (frame, channel, height, width)
+    first_frame: Tensor  # float32 (channel=3, height, width) in [-1, 1]
+    fps: int
+    bucket: float
+    noise_aug: float
+
+
+def _sample(strips: Strips, rng: np.random.Generator, device: torch.device) -> Sample:
+    strip = strips.kept[rng.integers(len(strips.kept))]
+    count = strips.shape.frame_count
+    pace = int(rng.choice(PACES))
+    start = int(rng.integers(len(strip.latents) - pace * (count - 1)))
+    picked = torch.arange(count, device=device) * pace + start
+    if rng.random() < 0.5:
+        picked = picked.flip(0)
+    fps = random_fps(rng, strip.speed_px * pace)
+    return Sample(
+        latents=strip.latents[picked].float(),
+        first_frame=strip.frames[picked[0]].float() / 127.5 - 1,
+        fps=fps,
+        bucket=bucket_for(strip.speed_px * pace, fps),
+        noise_aug=_log_uniform(rng, *NOISE_AUG_RANGE),
+    )
+
+
+def _loss(
+    networks: Conditioned,
+    vae: Any,
+    feature_extractor: Any,
+    samples: list[Sample],
+    rng: np.random.Generator,
+) -> Tensor:
+    clean = torch.stack([sample.latents for sample in samples])
+    device, count = clean.device, len(samples)
+    first = torch.stack([sample.first_frame for sample in samples])
+    strength = torch.tensor([sample.noise_aug for sample in samples], device=device)
+    with torch.no_grad():
+        noisy_first = first + strength[:, None, None, None] * torch.randn_like(first)
+        picture = vae.encode(noisy_first).latent_dist.mode()
+    chance = torch.from_numpy(rng.random(count)).to(device)
+    blank_picture = chance < DROP_BOTH + DROP_EITHER
+    blank_embedding = (chance < DROP_BOTH) | (chance > 1 - DROP_EITHER)
+    picture = picture.masked_fill(blank_picture[:, None, None, None], 0.0)
+    sigma = _sigmas(rng, count).to(device)[:, None, None, None, None]
+    noised = clean + sigma * torch.randn_like(clean)
+    scale = (sigma.square() + 1).sqrt()
+    target = (noised / scale.square() - clean) * scale / sigma
+    time_ids = torch.tensor([[s.fps - 1, s.bucket, s.noise_aug] for s in samples], device=device)
+    with torch.autocast(device.type, torch.bfloat16):
+        pixels = _clip_pixels(feature_extractor, first)
+        embedding = networks.image_encoder(pixels).image_embeds[:, None]
+        embedding = embedding.masked_fill(blank_embedding[:, None, None], 0.0)
+        repeated = picture[:, None].expand(-1, clean.shape[1], -1, -1, -1)
+        output = networks.unet(
+            torch.cat([noised / scale, repeated], dim=2),
+            0.25 * sigma.flatten().log(),
+            embedding,
+            time_ids,
+            return_dict=False,
+        )[0]
+    error: Tensor = output.float() - target
+    return error.square().mean()
+
+
+def _clip_pixels(feature_extractor: Any, pictures: Tensor) -> Tensor:
+    """As the pipeline shows a picture to CLIP: 224 square, antialiased, in CLIP's own units."""
+    resized = (resize_antialiased(pictures, 224) + 1) / 2
+    mean = torch.tensor(feature_extractor.image_mean, device=pictures.device)[:, None, None]
+    deviation = torch.tensor(feature_extractor.image_std, device=pictures.device)[:, None, None]
+    return (resized - mean) / deviation
+
+
+def _sigmas(rng: np.random.Generator, count: int) -> Tensor:
+    usual = rng.normal(LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION, count)
+    wide = rng.uniform(math.log(SIGMA_RANGE[0]), math.log(SIGMA_RANGE[1]), count)
+    chosen = np.where(rng.random(count) < WIDE_SHARE, wide, usual)
+    return torch.from_numpy(np.exp(chosen)).float().clamp(*SIGMA_RANGE)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
