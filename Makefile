@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo test check ci proto proto-check lock format
+.PHONY: setup demo nano nano-eval pictures test check ci proto proto-check lock format
 
 setup: $(VENV)/.done
 
@@ -18,6 +18,19 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 demo: export MODEL := $(or $(MODEL),tiny)
 demo: setup
 	$(BIN)/python examples/demo.py
+
+# Trains the small model anew: hours on a CPU, minutes on a GPU. A stopped run goes on.
+nano: setup
+	$(BIN)/python -m farm.nano.train --work build/nano
+
+nano-eval: setup
+	$(BIN)/pip install --quiet --requirement requirements/nano.txt
+	$(BIN)/python -m farm.nano.evaluate --out farm/nano/EVALUATION.md
+
+# The moving pictures of the README, from the videos of `make demo`.
+pictures: demo
+	$(BIN)/python examples/sheet.py out/rocket.mp4 out/astronaut.mp4 out/coffee.mp4 out/chelsea.mp4 \
+	  --sheet docs/images/demo.png --gif docs/images/demo.gif
 
 test: setup
 	$(BIN)/python -m pytest

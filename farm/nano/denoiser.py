@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
+from farm.nano import closed_form
+from farm.nano.autoencoder import batch
 from farm.nano.motion import SPEED_RANGE_PX, bucket_for, random_clip, random_fps
 from farm.nano.parts import make_image_encoder, make_unet
 from farm.nano.pictures import Pictures
@@ -27,8 +29,11 @@ from farm.nano.progress import Training
 from farm.render.resize import resize_antialiased
 
 SEED = 20261121
-RATE = 6e-4
+RATE, PATH_RATE = 6e-4, 1e-4
+PATH = ("unet.conv_in", "unet.conv_norm_out", "unet.conv_out")
 EMA_DECAY = 0.999
+# The last steps are in float32: bfloat16's rounding is a bias, which sampling does not have.
+COARSE_SHARE = 0.9
 DROP_BOTH, DROP_EITHER = 0.1, 0.05
 # Most of a sampler's work is between 0.05 and 50, but it starts at 700, and what was never seen
 # there goes wrong there.
@@ -117,13 +122,13 @@ def train_unet(
 ) -> Conditioned:
     """The trained networks, in evaluation mode."""
     torch.manual_seed(SEED)
-    networks = Conditioned().to(device)
-    optimizer = torch.optim.AdamW(
-        networks.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01
-    )
+    networks = Conditioned()
+    vae = vae.to(device)
+    closed_form.initialise_unet(networks.unet, _deviations(pictures, vae, device))
+    networks.to(device)
+    optimizer = _optimizer(networks)
     training = Training(networks, optimizer, step_count, checkpoint, EMA_DECAY)
     shelves: dict[Shape, Strips] = {}
-    vae = vae.to(device)
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng((SEED, step))
@@ -134,11 +139,31 @@ def train_unet(
         for _ in range(new if strips.kept else STRIPS_AT_START):
             strips.add(_encode_strip(pictures, vae, shape, rng, device))
         samples = [_sample(strips, rng, device) for _ in range(shape.batch)]
-        return _loss(networks, vae, feature_extractor, samples, rng)
+        coarse = step < COARSE_SHARE * step_count
+        with torch.autocast(device.type, torch.bfloat16, enabled=coarse):
+            return _loss(networks, vae, feature_extractor, samples, rng)
 
     training.run(loss_of, say)
     training.use_average()
     return networks.eval().requires_grad_(False)
+
+
+def _optimizer(networks: Conditioned) -> torch.optim.Optimizer:
+    """The closed form set the path from picture to frames; the rest has further to go."""
+    path, rest = [], []
+    for name, weight in networks.named_parameters():
+        on_path = name.startswith(PATH) or "conv_shortcut" in name
+        (path if on_path else rest).append(weight)
+    groups = [{"params": path, "lr": PATH_RATE}, {"params": rest, "lr": RATE}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0)
+
+
+@torch.no_grad()
+def _deviations(pictures: Pictures, vae: Any, device: torch.device) -> Tensor:
+    """Each latent's standard deviation, (latent,)."""
+    originals = batch(pictures, 64, np.random.default_rng(SEED)).to(device)
+    latents: Tensor = vae.encode(originals).latent_dist.mode()
+    return latents.std((0, 2, 3)).cpu()
 
 
 def shape_at(step: int, step_count: int) -> Shape:
@@ -214,7 +239,7 @@ def _loss(
     device, count = clean.device, len(samples)
     first = torch.stack([sample.first_frame for sample in samples])
     strength = torch.tensor([sample.noise_aug for sample in samples], device=device)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         noisy_first = first + strength[:, None, None, None] * torch.randn_like(first)
         picture = vae.encode(noisy_first).latent_dist.mode()
     chance = torch.from_numpy(rng.random(count)).to(device)
@@ -223,23 +248,30 @@ def _loss(
     picture = picture.masked_fill(blank_picture[:, None, None, None], 0.0)
     sigma = _sigmas(rng, count).to(device)[:, None, None, None, None]
     noised = clean + sigma * torch.randn_like(clean)
-    scale = (sigma.square() + 1).sqrt()
-    target = (noised / scale.square() - clean) * scale / sigma
+    target = v_target(clean, noised, sigma)
     time_ids = torch.tensor([[s.fps - 1, s.bucket, s.noise_aug] for s in samples], device=device)
-    with torch.autocast(device.type, torch.bfloat16):
-        pixels = _clip_pixels(feature_extractor, first)
-        embedding = networks.image_encoder(pixels).image_embeds[:, None]
-        embedding = embedding.masked_fill(blank_embedding[:, None, None], 0.0)
-        repeated = picture[:, None].expand(-1, clean.shape[1], -1, -1, -1)
-        output = networks.unet(
-            torch.cat([noised / scale, repeated], dim=2),
-            0.25 * sigma.flatten().log(),
-            embedding,
-            time_ids,
-            return_dict=False,
-        )[0]
+    pixels = _clip_pixels(feature_extractor, first)
+    embedding = networks.image_encoder(pixels).image_embeds[:, None]
+    embedding = embedding.masked_fill(blank_embedding[:, None, None], 0.0)
+    repeated = picture[:, None].expand(-1, clean.shape[1], -1, -1, -1)
+    output = networks.unet(
+        torch.cat([noised / (sigma.square() + 1).sqrt(), repeated], dim=2),
+        0.25 * sigma.flatten().log(),
+        embedding,
+        time_ids,
+        return_dict=False,
+    )[0]
     error: Tensor = output.float() - target
     return error.square().mean()
+
+
+def v_target(clean: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
+    """What the UNet has to say for the sampler to find `clean`.
+
+    EulerDiscreteScheduler.step takes x / (s^2 + 1) - s / sqrt(s^2 + 1) v for the clean sample.
+    """
+    variance = sigma.square() + 1
+    return (noised / variance - clean) * variance.sqrt() / sigma
 
 
 def _clip_pixels(feature_extractor: Any, pictures: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -16,12 +18,17 @@ DRAWING_COUNT = 48
 
 
 class Pictures:
-    """All that training may look at, each picture at falling sizes, in memory (about 400 MB)."""
+    """All that training may look at, each picture at falling sizes."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
-        self.photographs = [read_pyramid(path) for path in paths(folder)]
+    def __init__(self, photographs: Sequence[list[Picture]], seed: int = 0) -> None:
+        self.photographs = photographs
         rng = np.random.default_rng(seed)
         self.drawings = [pyramid(draw(rng)) for _ in range(DRAWING_COUNT)]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """With the photographs that `farm.nano.photographs.fetch` put into `folder`; 400 MB."""
+        return cls([read_pyramid(path) for path in paths(folder)])
 
     def choose(self, rng: np.random.Generator, side_px: int) -> Picture:
         """A random picture at a random size with both sides at least `side_px`."""
