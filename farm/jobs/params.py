@@ -153,6 +153,9 @@ SVD_XT = ModelInfo("svd-xt", 1024, 576, frame_count=25)
 # Random weights: a test pattern, for trying the farm where there is no GPU.
 TINY = ModelInfo("tiny", 256, 144, frame_count=14, step_count=8)
 
+# To be told wherever one of these is used: nobody shall take its clips for what SVD can do.
+NOTES: Mapping[str, str] = {TINY.name: "random weights: a test pattern"}
+
 KNOWN_MODELS: Mapping[str, ModelInfo] = {model.name: model for model in (SVD, SVD_XT, TINY)}
 
 
