@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.following import check_writable
-from farm.jobs.params import DEFAULTS, SVD_XT, TINY, Fit, RenderParams, problems, resolve
+from farm.jobs.params import DEFAULTS, Fit, RenderParams, default_model, problems, resolve
 from svdfarm import images
 from svdfarm.errors import ImageRejected
 
@@ -171,7 +171,7 @@ def _renderer(request: Request) -> EngineRenderer:
             cpu.keep_freed_memory()
         if request.threads is not None:
             cpu.use_threads(request.threads)
-        name = request.model or (TINY.name if on_cpu else SVD_XT.name)
+        name = request.model or default_model(on_gpu=not on_cpu)
         model = load(name, device=request.device, dtype=request.dtype)
         memory = Memory(
             model_offload=request.model_offload, forward_chunking=request.forward_chunking

@@ -107,8 +107,8 @@ def up(
     token: Token = None,
 ) -> None:
     """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
-    _check_choice("--device", device, ("auto", "cpu", "cuda"))
-    _check_choice("--engine", engine, ("default", "stock"))
+    check_choice("--device", device, ("auto", "cpu", "cuda"))
+    check_choice("--engine", engine, ("default", "stock"))
     from farm.cli.supervisor import FarmProcesses, FarmSettings
 
     settings = Settings.load()
@@ -116,7 +116,7 @@ def up(
     wanted = FarmSettings(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
-        data=_data(settings, data),
+        data=data_folder(settings, data),
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
         device=settings.get("device", None if device == "auto" else device, "auto"),
@@ -172,7 +172,7 @@ def gateway(
                 settings.get("address", address or flags.address, DEFAULT_ADDRESS)
             ),
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
-            data=_data(settings, data),
+            data=data_folder(settings, data),
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,
@@ -215,8 +215,8 @@ def worker(
     stop_on_eof: StopOnEof = False,
 ) -> None:
     """Runs workers alone: they dial a gateway."""
-    _check_choice("--device", device, ("auto", "cpu", "cuda"))
-    _check_choice("--engine", engine, ("default", "stock"))
+    check_choice("--device", device, ("auto", "cpu", "cuda"))
+    check_choice("--engine", engine, ("default", "stock"))
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
@@ -263,7 +263,8 @@ def worker(
         raise CommandFailed(str(error)) from error
 
 
-def _data(settings: Settings, flag: Path | None) -> Path:
+def data_folder(settings: Settings, flag: Path | None) -> Path:
+    """Where jobs and videos are kept."""
     default = Path.home() / ".local" / "share" / "svdfarm"
     return Path(settings.get("data", str(flag) if flag else None, str(default))).expanduser()
 
@@ -275,7 +276,8 @@ def _model(model: str | None) -> str | None:
     return model
 
 
-def _check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> None:
+def check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> None:
+    """Raises CommandFailed that names the flag."""
     if given not in allowed:
         raise CommandFailed(f"{flag} is {given!r}; allowed: {', '.join(allowed)}")
 

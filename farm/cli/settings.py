@@ -73,6 +73,11 @@ class Settings:
         return found if flag is None else flag
 
 
+def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a variable holds a token of Hugging Face's hub, by the names that the hub reads."""
+    return any(environ.get(name, "").strip() for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
+
+
 def _from_file(path: Path) -> Mapping[str, str | int | float]:
     try:
         with path.open("rb") as file:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from farm.jobs.params import SVD_XT, TINY
+from farm.jobs.params import default_model
 from farm.render.hub import REPOSITORIES, fetch
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class WorkerSettings:
 
     gateway: str
     token: str | None = None
-    model: str | None = None  # None: svd-xt on GPUs, tiny on a CPU
+    model: str | None = None  # None: default_model
     count: int | None = None  # None: one a GPU, two on a CPU
     device: str = "auto"
     dtype: str | None = None
@@ -177,5 +177,5 @@ def _plan(settings: WorkerSettings, gpu_count: int) -> Started:
             raise WorkersNotStarted(f"--workers {count}, and there are {gpu_count} GPUs")
     else:
         count = settings.count or min(_DEFAULT_CPU_WORKERS, _cores())
-    model = settings.model or (SVD_XT.name if device == "cuda" else TINY.name)
+    model = settings.model or default_model(on_gpu=device == "cuda")
     return Started(count, model, device)

@@ -37,9 +37,9 @@ def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
     the hub's own cache, where other programs may have put the files already.
     """
     repository = REPOSITORIES[name]
-    cached = _cached(repository, dtype, cache_dir)
-    if cached is not None:
-        return cached
+    there = cached(name, dtype, cache_dir)
+    if there is not None:
+        return there
     try:
         info = HfApi().model_info(repository, timeout=CONNECT_TIMEOUT_S)
         names = {file.rfilename for file in info.siblings or []}
@@ -56,9 +56,12 @@ def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
         raise ModelUnavailable(_explain(name, repository, error)) from error
 
 
-def _cached(repository: str, dtype: str, cache_dir: Path | None) -> Path | None:
+def cached(name: str, dtype: str, cache_dir: Path | None) -> Path | None:
+    """The folder of a known checkpoint that is whole in the cache; the network is not asked."""
     try:
-        folder = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+        folder = Path(
+            snapshot_download(REPOSITORIES[name], cache_dir=cache_dir, local_files_only=True)
+        )
         check_folder(folder, dtype)
     except (LocalEntryNotFoundError, ModelInvalid):
         # Not there, or only in part (another precision's files): the hub has the rest.
