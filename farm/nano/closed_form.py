@@ -1,11 +1,8 @@
-"""A start that needs no training: a VAE of principal components, a UNet that repeats the picture.
+"""A start for the VAE that needs no training: principal components in, least squares out.
 
 With every residual branch at zero the encoder is linear, and so can be made to compute the
 principal components of 4x4 patches; the decoder is then random features, whose best last layer is
 a least-squares fit. Training starts from about 20 dB, not from noise, and takes minutes, not days.
-
-The UNet starts by saying that every frame is the given picture, exactly; what is left to learn is
-how the frames differ from it. From a random start, 1,300 steps had not taught it to copy.
 """
 
 from __future__ import annotations
@@ -26,10 +23,6 @@ FEATURE_SCALE = 0.5
 # and diffusion would then spend as much on the faintest detail as on light and dark.
 WHITENING = 0.5
 FAINT_LOG_VARIANCE = -6.0
-# Where SiLU is nearest to a straight line (its second derivative is 0), its value and slope there.
-_SILU_AT, _SILU_VALUE, _SILU_SLOPE = 2.3994, 2.2007, 1.0998
-# How much of that line a latent's deviation takes up.
-_SILU_REACH = 0.5
 _SIDE = 4
 
 
@@ -40,43 +33,6 @@ def initialise(vae: Any, pictures: Tensor) -> None:
     _make_temporal_layers_the_identity(vae.decoder)
     _start_encoder(vae, _principal_components(pictures, vae.config.latent_channels))
     _start_decoder(vae, pictures)
-
-
-@torch.no_grad()
-def initialise_unet(unet: Any, deviations: Tensor) -> None:
-    """Set `unet` to say that all frames are the image latents; `deviations` (latent,) are theirs.
-
-    A v-prediction of minus the clean sample is right where noise is all there is, and its error
-    elsewhere is the noise's share. The noised latents are carried beside the picture's, unused.
-    """
-    count = len(deviations)
-    unet.conv_in.weight.zero_()
-    for latent in range(count):
-        unet.conv_in.weight[3 * latent, count + latent, 1, 1] = 1
-        unet.conv_in.weight[3 * (count + latent), latent, 1, 1] = 1
-    _in_threes(unet.conv_in)
-    first = unet.down_blocks[0].resnets[0].spatial_res_block
-    last = unet.up_blocks[-1].resnets[-1]
-    width = unet.conv_in.out_channels
-    _undo_norm(first.norm1)
-    # Its input is what came up, then what conv_in made.
-    last.spatial_res_block.norm1.weight[width::3] = math.sqrt(2 / 3) * ANCHOR
-    shortcut = last.spatial_res_block.conv_shortcut
-    shortcut.weight.zero_()
-    shortcut.bias.zero_()
-    shortcut.weight[:, width:, 0, 0] = torch.eye(width)
-    for block in (last.spatial_res_block, last.temporal_res_block):
-        block.conv2.weight.zero_()
-        block.conv2.bias.zero_()
-    reach = _SILU_REACH / torch.cat([deviations, torch.ones(count)]).clamp_min(_SILU_REACH)
-    _undo_norm(unet.conv_norm_out)
-    unet.conv_norm_out.weight[0::3] *= reach
-    unet.conv_norm_out.bias[0::3] = _SILU_AT
-    unet.conv_out.weight.zero_()
-    for latent in range(count):
-        gain = _SILU_SLOPE * reach[latent]
-        unet.conv_out.weight[latent, 3 * latent, 1, 1] = -1 / gain
-        unet.conv_out.bias[latent] = _SILU_VALUE / gain
 
 
 def image_only(vae: Any, on: bool = True) -> None:

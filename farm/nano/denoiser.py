@@ -20,8 +20,6 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
-from farm.nano import closed_form
-from farm.nano.autoencoder import batch
 from farm.nano.motion import SPEED_RANGE_PX, bucket_for, random_clip, random_fps
 from farm.nano.parts import make_image_encoder, make_unet
 from farm.nano.pictures import Pictures
@@ -29,8 +27,7 @@ from farm.nano.progress import Training
 from farm.render.resize import resize_antialiased
 
 SEED = 20261121
-RATE, PATH_RATE = 6e-4, 1e-4
-PATH = ("unet.conv_in", "unet.conv_norm_out", "unet.conv_out")
+RATE = 6e-4
 EMA_DECAY = 0.999
 # The last steps are in float32: bfloat16's rounding is a bias, which sampling does not have.
 COARSE_SHARE = 0.9
@@ -124,9 +121,10 @@ def train_unet(
     torch.manual_seed(SEED)
     networks = Conditioned()
     vae = vae.to(device)
-    closed_form.initialise_unet(networks.unet, _deviations(pictures, vae, device))
     networks.to(device)
-    optimizer = _optimizer(networks)
+    optimizer = torch.optim.AdamW(
+        networks.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01
+    )
     training = Training(networks, optimizer, step_count, checkpoint, EMA_DECAY)
     shelves: dict[Shape, Strips] = {}
 
@@ -146,24 +144,6 @@ def train_unet(
     training.run(loss_of, say)
     training.use_average()
     return networks.eval().requires_grad_(False)
-
-
-def _optimizer(networks: Conditioned) -> torch.optim.Optimizer:
-    """The closed form set the path from picture to frames; the rest has further to go."""
-    path, rest = [], []
-    for name, weight in networks.named_parameters():
-        on_path = name.startswith(PATH) or "conv_shortcut" in name
-        (path if on_path else rest).append(weight)
-    groups = [{"params": path, "lr": PATH_RATE}, {"params": rest, "lr": RATE}]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0)
-
-
-@torch.no_grad()
-def _deviations(pictures: Pictures, vae: Any, device: torch.device) -> Tensor:
-    """Each latent's standard deviation, (latent,)."""
-    originals = batch(pictures, 64, np.random.default_rng(SEED)).to(device)
-    latents: Tensor = vae.encode(originals).latent_dist.mode()
-    return latents.std((0, 2, 3)).cpu()
 
 
 def shape_at(step: int, step_count: int) -> Shape:

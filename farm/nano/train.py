@@ -27,8 +27,8 @@ from farm.render.checkpoint import make_scheduler, write_checkpoint
 from farm.render.folder import NANO_FOLDER, Card
 
 VAE_STEPS = 1_150
-DECODER_STEPS = 400
-UNET_STEPS = 4_200
+DECODER_STEPS = 100
+UNET_STEPS = 2_800
 
 
 def main(arguments: list[str] | None = None) -> int:
