@@ -15,7 +15,7 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-demo: export MODEL := $(or $(MODEL),tiny)
+demo: export MODEL := $(or $(MODEL),nano)
 demo: setup
 	$(BIN)/python examples/demo.py
 

@@ -191,7 +191,7 @@ def resolve(params: RenderParams, model: ModelInfo, seed: int) -> RenderParams:
 
 def default_model(on_gpu: bool) -> str:
     """The model of workers and renders that were given none."""
-    return SVD_XT.name if on_gpu else TINY.name
+    return SVD_XT.name if on_gpu else NANO.name
 
 
 def _first(value: int | None, default: int | None) -> int | None:

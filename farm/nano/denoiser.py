@@ -34,7 +34,7 @@ COARSE_SHARE = 0.9
 DROP_BOTH, DROP_EITHER = 0.1, 0.05
 # Most of a sampler's work is between 0.05 and 50, but it starts at 700, and what was never seen
 # there goes wrong there.
-LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION, WIDE_SHARE = 0.7, 1.6, 0.1
+LOG_SIGMA_DEVIATION, WIDE_SHARE = 1.6, 0.1
 SIGMA_RANGE = (0.02, 700.0)
 NOISE_AUG_RANGE = (0.005, 1.0)
 
@@ -58,17 +58,20 @@ class Shape:
 
 @dataclass(frozen=True)
 class Stage:
-    """A share of the training, and the shapes that its batches take in turn."""
+    """A share of the training: the shapes that its batches take in turn, and the usual noise."""
 
     share: float
+    log_sigma_mean: float
     shapes: tuple[Shape, ...]
 
 
-# Small clips teach how pictures move; the sizes that people ask for come last.
+# Small clips and much noise teach how pictures move; less noise teaches detail, and the sizes that
+# people ask for come last.
 STAGES = (
-    Stage(0.6, (Shape(8, 8, 64, 64),)),
-    Stage(0.2, (Shape(4, 10, 96, 96), Shape(2, 25, 64, 64))),
-    Stage(0.2, (Shape(2, 14, 128, 128), Shape(2, 14, 96, 160), Shape(1, 25, 128, 128))),
+    Stage(0.6, 0.7, (Shape(8, 8, 64, 64),)),
+    Stage(0.08, 0.7, (Shape(4, 10, 96, 96), Shape(2, 25, 64, 64))),
+    Stage(0.12, -0.2, (Shape(4, 10, 96, 96), Shape(2, 25, 64, 64))),
+    Stage(0.2, -0.2, (Shape(2, 14, 128, 128), Shape(2, 14, 96, 160), Shape(1, 25, 128, 128))),
 )
 
 
@@ -131,7 +134,8 @@ def train_unet(
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng((SEED, step))
         torch.manual_seed(SEED + step)
-        shape = shape_at(step, step_count)
+        stage = stage_at(step, step_count)
+        shape = stage.shapes[step % len(stage.shapes)]
         strips = shelves.setdefault(shape, Strips(shape))
         new = int(rng.random() < shape.batch / USES)
         for _ in range(new if strips.kept else STRIPS_AT_START):
@@ -139,21 +143,21 @@ def train_unet(
         samples = [_sample(strips, rng, device) for _ in range(shape.batch)]
         coarse = step < COARSE_SHARE * step_count
         with torch.autocast(device.type, torch.bfloat16, enabled=coarse):
-            return _loss(networks, vae, feature_extractor, samples, rng)
+            return _loss(networks, vae, feature_extractor, samples, rng, stage.log_sigma_mean)
 
     training.run(loss_of, say)
     training.use_average()
     return networks.eval().requires_grad_(False)
 
 
-def shape_at(step: int, step_count: int) -> Shape:
-    """The shape of a step's batch: the stages in turn, and within one its shapes in turn."""
+def stage_at(step: int, step_count: int) -> Stage:
+    """The stage that a step belongs to."""
     done = 0.0
     for stage in STAGES:
         done += stage.share
         if step < done * step_count:
             break
-    return stage.shapes[step % len(stage.shapes)]
+    return stage
 
 
 @torch.no_grad()
@@ -214,6 +218,7 @@ def _loss(
     feature_extractor: Any,
     samples: list[Sample],
     rng: np.random.Generator,
+    log_sigma_mean: float,
 ) -> Tensor:
     clean = torch.stack([sample.latents for sample in samples])
     device, count = clean.device, len(samples)
@@ -226,7 +231,7 @@ def _loss(
     blank_picture = chance < DROP_BOTH + DROP_EITHER
     blank_embedding = (chance < DROP_BOTH) | (chance > 1 - DROP_EITHER)
     picture = picture.masked_fill(blank_picture[:, None, None, None], 0.0)
-    sigma = _sigmas(rng, count).to(device)[:, None, None, None, None]
+    sigma = _sigmas(rng, count, log_sigma_mean).to(device)[:, None, None, None, None]
     noised = clean + sigma * torch.randn_like(clean)
     target = v_target(clean, noised, sigma)
     time_ids = torch.tensor([[s.fps - 1, s.bucket, s.noise_aug] for s in samples], device=device)
@@ -262,8 +267,8 @@ def _clip_pixels(feature_extractor: Any, pictures: Tensor) -> Tensor:
     return (resized - mean) / deviation
 
 
-def _sigmas(rng: np.random.Generator, count: int) -> Tensor:
-    usual = rng.normal(LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION, count)
+def _sigmas(rng: np.random.Generator, count: int, log_mean: float) -> Tensor:
+    usual = rng.normal(log_mean, LOG_SIGMA_DEVIATION, count)
     wide = rng.uniform(math.log(SIGMA_RANGE[0]), math.log(SIGMA_RANGE[1]), count)
     chosen = np.where(rng.random(count) < WIDE_SHARE, wide, usual)
     return torch.from_numpy(np.exp(chosen)).float().clamp(*SIGMA_RANGE)

@@ -94,9 +94,7 @@ def test_a_clip_has_the_asked_shape_and_starts_with_the_picture(pictures: Pictur
 def test_the_same_seed_draws_the_same_clip(pictures: Pictures) -> None:
     def clip(seed: int) -> torch.Tensor:
         rng = np.random.default_rng(seed)
-        return random_clip(
-            pictures, rng, speed_px=1.0, frame_count=3, height_px=32, width_px=32
-        )
+        return random_clip(pictures, rng, speed_px=1.0, frame_count=3, height_px=32, width_px=32)
 
     assert torch.equal(clip(3), clip(3))
     assert not torch.equal(clip(3), clip(4))

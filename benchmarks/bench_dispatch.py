@@ -1,0 +1,198 @@
+"""How fast the gateway hands shots out and takes videos back: shots a second, and how long each
+shot takes from claim to done, with workers that render in no time over real sessions.
+
+    python benchmarks/bench_dispatch.py --out benchmarks/results/dispatch.json
+
+The gateway is a process of its own, with SQLite at synchronous=FULL (or --database URL). The
+workers are eight sessions in this process; each holds what the gateway lets it hold and answers an
+Assign at once with a real video of one second, 64x64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+
+from farm.jobs.params import TINY, RenderParams, resolve
+from farm.render.fake import FakeRenderer
+from farm.wire import model_to_wire
+from svdfarm import Client
+from svdfarm import RenderParams as ClientParams
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
+from svdfarm.v1 import session_service_pb2_grpc as session_grpc
+
+IMAGE = Path(__file__).parent.parent / "examples" / "images" / "rocket.jpg"
+SETTINGS = {"width_px": 64, "height_px": 64, "frame_count": 7, "step_count": 1}
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shots", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--database", help="a PostgreSQL URL; default: SQLite in a new folder")
+    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder:
+        video = _video(Path(folder) / "clip.mp4")
+        with _gateway(Path(folder) / "data", options.database) as (address, process):
+            started = time.perf_counter()
+            with Client(address) as client:
+                job = client.submit(
+                    [IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
+                )
+                submit_s = time.perf_counter() - started
+                spans, render_s = asyncio.run(
+                    _serve(address, video, options.workers, options.shots)
+                )
+                ended = job.get()
+            memory_mb = _peak_memory_mb(process.pid)
+    assert ended.state.name == "SUCCEEDED", ended
+    quantiles = statistics.quantiles(spans, n=100)
+    figures = {
+        "shots": options.shots,
+        "workers": options.workers,
+        "database": "postgresql" if options.database else "sqlite, synchronous=FULL",
+        "submit_s": round(submit_s, 2),
+        "shots_per_s": round(options.shots / render_s, 1),
+        "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
+        "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
+        "gateway_peak_memory_mb": memory_mb,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _video(path: Path) -> bytes:
+    params = resolve(RenderParams(**SETTINGS), TINY, 1)  # type: ignore[arg-type]
+    FakeRenderer().render(IMAGE.read_bytes(), params).write(path)
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _gateway(data: Path, database: str | None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    anywhere = ["--address", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", str(data)]
+    command = [sys.executable, "-m", "farm", "gateway", *anywhere]
+    if database:
+        command += ["--database", database]
+    with open(data.parent / "gateway.log", "w") as log:  # noqa: SIM115
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None
+        try:
+            word, _, address = process.stdout.readline().strip().partition(" ")
+            assert word == "ready", (data.parent / "gateway.log").read_text()
+            yield address, process
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+@dataclass
+class _Session:
+    """One worker that renders in no time."""
+
+    name: str
+    video: bytes
+    spans: list[float]
+    ended: asyncio.Event
+    shot_count: int
+    outbox: asyncio.Queue[session_pb.SessionRequest] = field(default_factory=asyncio.Queue)
+    claimed: dict[str, float] = field(default_factory=dict)
+
+    async def run(self, address: str) -> None:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = session_grpc.SessionServiceStub(channel).Session(self._requests())
+            async for response in call:
+                match response.WhichOneof("message"):
+                    case "assign":
+                        self._render(response.assign.lease)
+                    case "settled":
+                        self._settle(response.settled)
+                if self.ended.is_set():
+                    call.cancel()
+                    return
+
+    async def _requests(self) -> AsyncIterator[session_pb.SessionRequest]:
+        about = pb.Worker(name=f"workers/{self.name}", hostname="bench", pid=os.getpid())
+        yield session_pb.SessionRequest(hello=session_pb.Hello(worker=about))
+        about.device = "fake"
+        about.models.append(model_to_wire(TINY))
+        yield session_pb.SessionRequest(ready=session_pb.Ready(worker=about))
+        while True:
+            yield await self.outbox.get()
+
+    def _render(self, lease: session_pb.Lease) -> None:
+        self.claimed[lease.token] = time.perf_counter()
+        chunk = session_pb.VideoChunk(lease=lease, offset_bytes=0, data=self.video)
+        self.outbox.put_nowait(session_pb.SessionRequest(video_chunk=chunk))
+        video = pb.Video(
+            size_bytes=len(self.video),
+            sha256=hashlib.sha256(self.video).hexdigest(),
+            frame_count=SETTINGS["frame_count"],
+            media_type="video/mp4",
+        )
+        done = session_pb.Done(lease=lease, video=video)
+        self.outbox.put_nowait(session_pb.SessionRequest(done=done))
+
+    def _settle(self, settled: session_pb.Settled) -> None:
+        assert settled.accepted, settled
+        self.spans.append(time.perf_counter() - self.claimed.pop(settled.lease.token))
+        if len(self.spans) % 1000 == 0:
+            print(f"{len(self.spans)} of {self.shot_count}", file=sys.stderr, flush=True)
+        if len(self.spans) == self.shot_count:
+            self.ended.set()
+
+
+async def _serve(
+    address: str, video: bytes, worker_count: int, shot_count: int
+) -> tuple[list[float], float]:
+    """From claim to done, seconds, of each shot; and how long all of them took."""
+    spans: list[float] = []
+    ended = asyncio.Event()
+    sessions = [
+        _Session(f"bench-{n}", video, spans, ended, shot_count) for n in range(worker_count)
+    ]
+    started = time.perf_counter()
+    running = [asyncio.create_task(session.run(address)) for session in sessions]
+    await ended.wait()
+    took = time.perf_counter() - started
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    return spans, took
+
+
+def _peak_memory_mb(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
