@@ -18,6 +18,7 @@ from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
 from farm.store import leases
+from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
@@ -151,7 +152,7 @@ class Dispatcher:
 
 
 def _claim_for(
-    conn: Connection, views: list[WorkerView], limit: int, expiry_s: float, now_s: float
+    conn: Connection, views: list[WorkerView], limit: int, expiry_s: Instant, now_s: float
 ) -> list[Claim]:
     models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
     queued = {str(q.key): q for q in leases.queue(conn, models, limit)}

@@ -17,6 +17,7 @@ from farm.jobs.retry import Reason, judge
 from farm.jobs.schedule import Candidate
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import schema
+from farm.store.clock import Instant
 from farm.store.moves import move
 from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
 from farm.store.rows import shot_from_row
@@ -78,7 +79,7 @@ def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str
 
 
 def claim(
-    conn: Connection, key: ShotKey, worker: str, *, expiry_s: float, now_s: float
+    conn: Connection, key: ShotKey, worker: str, *, expiry_s: Instant, now_s: float
 ) -> Claim | None:
     """Gives a queued shot to a worker: a new attempt with a new token, counted here and now.
 
@@ -117,7 +118,7 @@ def claim(
     return Claim(Lease(key, row.attempt_count, token), shot_from_row(row))
 
 
-def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: float) -> int:
+def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: Instant) -> int:
     """Extends those leases of a worker that it knows of; returns how many it still holds."""
     shot = schema.shot
     renewed = conn.execute(
@@ -129,7 +130,7 @@ def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: floa
     return renewed.rowcount
 
 
-def renew_all(conn: Connection, expiry_s: float) -> int:
+def renew_all(conn: Connection, expiry_s: Instant) -> int:
     """Extends every lease there is: a gateway that starts waits one lease for its workers."""
     shot = schema.shot
     renewed = conn.execute(
@@ -138,7 +139,7 @@ def renew_all(conn: Connection, expiry_s: float) -> int:
     return renewed.rowcount
 
 
-def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: float) -> bool:
+def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: Instant) -> bool:
     """Renews one lease that a worker brings into a new session.
 
     False where the worker is to let go: the lease was lost, or the job is being cancelled.
@@ -247,7 +248,7 @@ def held_by(conn: Connection, worker: str) -> list[Lease]:
     return [h.lease for h in _held(conn, schema.shot.c.worker == worker)]
 
 
-def expired(conn: Connection, steady_s: float) -> list[HeldLease]:
+def expired(conn: Connection, steady_s: Instant) -> list[HeldLease]:
     """The leases that nobody renewed in time."""
     return _held(conn, schema.shot.c.lease_expiry_s <= steady_s)
 
@@ -288,7 +289,7 @@ def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> 
     )
 
 
-def take_back_expired(conn: Connection, steady_s: float, now_s: float) -> list[HeldLease]:
+def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:
     """Ends every attempt whose lease ran out; returns those that were taken back."""
     return [
         held
