@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, TypeAlias
 
+import psycopg
 from sqlalchemy import Connection, Engine
 
 from farm.store.clock import Clock
+
+Connect: TypeAlias = Callable[[], psycopg.Connection[Any]]
 
 
 class Backend(Protocol):
@@ -28,8 +31,8 @@ class Backend(Protocol):
         """Connections that change nothing, each of whose transactions sees one snapshot."""
         ...
 
-    def listener(self) -> Engine | None:
-        """A connection that hears what `announce` says; None where nobody else can write."""
+    def listener(self) -> Connect | None:
+        """Makes connections that hear what `announce` says; None where nobody else can write."""
         ...
 
     def lock(self, conn: Connection) -> str | None:

@@ -1,16 +1,18 @@
-"""Hears what other gateways change: the database tells, and while it cannot, we look every second."""
+"""Hears what other gateways change; while the database cannot tell, looks every second."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import structlog
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+
+from farm.store.backend import Connect
 
 log = structlog.get_logger()
 
@@ -24,9 +26,9 @@ class Listener:
     """
 
     def __init__(
-        self, engine: Engine, own_name: str, tell: Callable[[frozenset[str] | None], None]
+        self, connect: Connect, own_name: str, tell: Callable[[frozenset[str] | None], None]
     ) -> None:
-        self._engine = engine
+        self._connect = connect
         self._own_name = own_name
         self._tell = tell
         self._woken, self._wake = os.pipe()
@@ -41,33 +43,31 @@ class Listener:
         self._thread.join()
         os.close(self._wake)
         os.close(self._woken)
-        self._engine.dispose()
 
     def _run(self) -> None:
         lost = False
         while not self._closing.is_set():
             try:
-                with self._engine.connect() as conn:
+                with contextlib.closing(self._connect()) as connection:
                     if lost:
                         log.info("store.hears_again")
                     lost = False
-                    raw: Any = conn.connection.driver_connection
-                    self._listen(raw)
-            except (DBAPIError, OSError) as error:
+                    self._listen(connection)
+            except (psycopg.Error, OSError) as error:
                 if not lost:
-                    log.warning("store.hears_nothing", error=str(error.__cause__ or error))
+                    log.warning("store.hears_nothing", error=str(error))
                 lost = True
                 self._tell(None)
                 self._closing.wait(_LOOK_EVERY_S)
 
-    def _listen(self, raw: Any) -> None:
+    def _listen(self, connection: psycopg.Connection[Any]) -> None:
         self._tell(None)  # what was committed before LISTEN took effect
         with selectors.DefaultSelector() as ready:
-            ready.register(raw.fileno(), selectors.EVENT_READ)
+            ready.register(connection.fileno(), selectors.EVENT_READ)
             ready.register(self._woken, selectors.EVENT_READ)
             while not self._closing.is_set():
                 ready.select()
-                for message in raw.notifies(timeout=0):
+                for message in connection.notifies(timeout=0):
                     sender, *jobs = message.payload.split()
                     if sender != self._own_name:
                         self._tell(frozenset(jobs))

@@ -2,7 +2,7 @@
 
 All of them write under one advisory lock, one transaction at a time, as SQLite's writers do. So
 the numbers of the change log are committed in their order, no two transactions can deadlock, and
-what holds for one gateway holds for many. Group commit shares the lock's cost, as it shares fsync's.
+what holds for one gateway holds for many. Group commit shares the cost of the lock as of the fsync.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, lit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from farm.store.backend import Connect
 from farm.store.clock import Clock
 from farm.store.errors import DatabaseUrlInvalid
 
@@ -58,7 +59,8 @@ def read_url(given: str) -> URL:
 class Postgres:
     """A database of its own for one farm. Connect straight to it, or through a pool of sessions."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, idle_limit_s: int = _IDLE_LIMIT_S) -> None:
+        self._idle_limit_s = idle_limit_s
         missing = {key: value for key, value in _CONNECT.items() if key not in url.query}
         self._url = url.update_query_dict(missing)
 
@@ -79,15 +81,16 @@ class Postgres:
             connection_count, psycopg.IsolationLevel.REPEATABLE_READ, read_only=True
         )
 
-    def listener(self) -> Engine | None:
+    def listener(self) -> Connect | None:
         """See `Backend`."""
-        engine = create_engine(self._url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT")
+        where, options = self._url.get_dialect()().create_connect_args(self._url)
 
-        @event.listens_for(engine, "connect")
-        def connect(connection: psycopg.Connection[Any], _: object) -> None:
+        def connect() -> psycopg.Connection[Any]:
+            connection = psycopg.connect(*where, **options, autocommit=True)
             connection.execute(f"LISTEN {CHANNEL}")
+            return connection
 
-        return engine
+        return connect
 
     def lock(self, conn: Connection) -> str | None:
         """See `Backend`; the name is the transaction's id, which outlives its connection."""
@@ -112,9 +115,9 @@ class Postgres:
     def announce(self, conn: Connection, sender: str, jobs: Collection[str]) -> None:
         """See `Backend`."""
         names = sorted(jobs)
+        query = text("SELECT pg_notify(:channel, :message)")
         for start in range(0, len(names), _NAMES_PER_MESSAGE):
             message = " ".join([sender, *names[start : start + _NAMES_PER_MESSAGE]])
-            query = text("SELECT pg_notify(:channel, :message)")
             conn.execute(query, {"channel": CHANNEL, "message": message})
 
     def is_open(self, conn: Connection) -> bool:
@@ -140,7 +143,7 @@ class Postgres:
 
         @event.listens_for(engine, "connect")
         def connect(connection: psycopg.Connection[Any], _: object) -> None:
-            connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT_S}s'")
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{self._idle_limit_s}s'")
             # A server that is set to lose what it acknowledged is not followed in that.
             connection.execute(
                 "SELECT set_config('synchronous_commit', 'on', false) "

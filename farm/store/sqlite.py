@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
+from farm.store.backend import Connect
 from farm.store.clock import Clock
 
 _BUSY_TIMEOUT_MS = 10_000
@@ -32,7 +33,7 @@ class Sqlite:
         """See `Backend`."""
         return self._engine("BEGIN", connection_count, read_only=True)
 
-    def listener(self) -> Engine | None:
+    def listener(self) -> Connect | None:
         """See `Backend`."""
         return None
 
