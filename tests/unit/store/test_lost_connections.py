@@ -173,7 +173,7 @@ class Cutter:
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(2**16):
-                if self._arrives is not None and b"COMMIT" in data:
+                if self._arrives is not None and b"COMMIT\0" in data:
                     arrives, self._arrives = self._arrives, None
                     self.has_cut = True
                     client.shutdown(socket.SHUT_RDWR)  # no answer from here on
