@@ -40,17 +40,17 @@ class Database:
         # Called from the listener's thread with the ids of jobs that other gateways changed, or
         # with None where any job may have been changed.
         self.on_news: Callable[[frozenset[str] | None], None] = lambda _: None
-        name = secrets.token_hex(8)
+        self.name = secrets.token_hex(8)  # of this gateway, among those of the farm
         self._reader = backend.reader(_READERS)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self._writer = Writer(
-            backend, backend.writer(), name, first, lambda jobs: self.on_commit(jobs)
+            backend, backend.writer(), self.name, first, lambda jobs: self.on_commit(jobs)
         )
         listening = backend.listener()
         self._listener = (
             None
             if listening is None
-            else Listener(listening, name, lambda jobs: self.on_news(jobs))
+            else Listener(listening, self.name, lambda jobs: self.on_news(jobs))
         )
 
     @classmethod

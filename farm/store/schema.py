@@ -93,6 +93,7 @@ shot = Table(
     Column("charged_attempt_count", Integer, nullable=False),
     Column("token", String(64), nullable=True),
     Column("worker", String(128), nullable=True),
+    Column("gateway", String(32), nullable=True),  # whose session the worker's lease came by
     Column("lease_expiry_s", Float, nullable=True),
     Column("render_duration_s", Float, nullable=True),
     Column("error_reason", String(64), nullable=True),

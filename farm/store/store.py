@@ -69,6 +69,11 @@ class Store:
         return store
 
     @property
+    def name(self) -> str:
+        """Of this gateway, until it ends."""
+        return self.database.name
+
+    @property
     def spool(self) -> Path:
         """The folder of this gateway alone for files on their way in."""
         return self._spool.path

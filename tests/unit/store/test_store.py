@@ -75,6 +75,7 @@ def become_newer(backend: Backend, oldest_revision: str) -> None:
 def test_an_older_database_is_migrated(backend: Backend) -> None:
     def become_older(conn: Connection) -> None:
         schema.compatibility.drop(conn)
+        conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN gateway")
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
 
     database = Database.open(backend)

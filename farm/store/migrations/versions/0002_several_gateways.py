@@ -1,4 +1,4 @@
-"""Which versions may use the tables"""
+"""Several gateways, and which versions may use the tables"""
 
 from __future__ import annotations
 
@@ -19,3 +19,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("oldest_revision", name=op.f("pk_compatibility")),
     )
     op.bulk_insert(table, [{"oldest_revision": "0001"}])
+    with op.batch_alter_table("shot", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("gateway", sa.String(length=32), nullable=True))
