@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, literal_column, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -53,6 +54,10 @@ def read_url(given: str) -> URL:
         )
     if not url.database:
         raise DatabaseUrlInvalid(f"the database's URL names no database; write {allowed}")
+    try:
+        make_conninfo(**{k: v for k, v in url.query.items() if isinstance(v, str)})
+    except psycopg.ProgrammingError as error:
+        raise DatabaseUrlInvalid(f"the database's URL has an {error}") from None
     return url.set(drivername="postgresql+psycopg")
 
 
