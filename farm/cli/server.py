@@ -29,6 +29,16 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="A PostgreSQL, which gateways may share; better in FARM_DATABASE, as other users see "
+        "command lines.  [default: a SQLite file in --data]",
+        show_default=False,
+    ),
+]
 BindAddress = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +106,7 @@ def up(
     address: BindAddress = None,
     http: Http = None,
     data: Data = None,
+    database: Database = None,
     workers: WorkerCount = None,
     model: Model = None,
     device: Device = "auto",
@@ -117,6 +128,7 @@ def up(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
         data=data_folder(settings, data),
+        database=settings.find("database", database),
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
         device=settings.get("device", None if device == "auto" else device, "auto"),
@@ -139,6 +151,7 @@ def gateway(
     address: BindAddress = None,
     http: Http = None,
     data: Data = None,
+    database: Database = None,
     worker_address: WorkerAddress = None,
     model: Annotated[
         str | None,
@@ -157,9 +170,11 @@ def gateway(
     from farm.gateway.server import Gateway, run
     from farm.logs import configure_logs
     from farm.store.errors import StoreError
+    from farm.store.postgres import read_url
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
+    database_url = settings.find("database", database)
     given_worker_address = settings.find("worker_address", worker_address)
     configure_logs()
 
@@ -173,6 +188,7 @@ def gateway(
             ),
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
             data=data_folder(settings, data),
+            database=read_url(database_url) if database_url else None,
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,

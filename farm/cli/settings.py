@@ -25,6 +25,7 @@ KEYS: Mapping[str, type] = {
     "worker_address": str,
     "gateway": str,
     "data": str,
+    "database": str,
     "workers": int,
     "model": str,
     "device": str,

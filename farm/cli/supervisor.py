@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,16 +44,21 @@ class FarmSettings:
     forward_chunking: bool
     worker_address: str | None
     token: str | None
+    database: str | None = None
 
 
 class Child:
     """One program of the farm: its process, its log, its `ready` line."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, token: str | None) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], log: Path, secrets: Mapping[str, str | None]
+    ) -> None:
         self.name = name
         self.log = log
         self._arguments = arguments
-        self._environment = {**os.environ, **({"FARM_TOKEN": token} if token else {})}
+        # Not on its command line, which other users see.
+        given = {name: value for name, value in secrets.items() if value}
+        self._environment = {**os.environ, **given}
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._deaths: list[float] = []
@@ -157,7 +163,8 @@ class FarmProcesses:
         arguments += ["--data", str(settings.data)]
         if settings.worker_address:
             arguments += ["--worker-address", settings.worker_address]
-        self._gateway = Child("gateway", arguments, logs / "gateway.log", settings.token)
+        secrets = {"FARM_TOKEN": settings.token, "FARM_DATABASE": settings.database}
+        self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
         self._workers: Child | None = None
         self._logs = logs
 
@@ -186,9 +193,9 @@ class FarmProcesses:
         told = "" if http.endswith(":0") else f"  http {http}"
         _say(f"gateway  {self._gateway.address}{told}")
         _say(f"data     {self._settings.data}  logs {self._logs}")
-        self._workers = Child(
-            "worker", self._worker_arguments(), self._logs / "worker.log", self._settings.token
-        )
+        secrets = {"FARM_TOKEN": self._settings.token}
+        log = self._logs / "worker.log"
+        self._workers = Child("worker", self._worker_arguments(), log, secrets)
         self._workers.start()
         _say("workers  starting ...")
         # As long as it takes: a first start may download 9 GB of weights.

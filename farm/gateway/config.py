@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import URL
+
 
 class ConfigInvalid(ValueError):
     """A setting that cannot be used; the message says which and what to do."""
@@ -59,6 +61,7 @@ class GatewayConfig:
     address: Address
     http: Address
     data: Path
+    database: URL | None = None  # None: a SQLite file in `data`; a URL's repr hides its password
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt

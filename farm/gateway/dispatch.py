@@ -1,7 +1,7 @@
 """Sends queued shots to free workers, and takes back what was lost.
 
-Two tasks, started by `run` and ended with it: one assigns whenever something changed, one looks
-for leases that ran out.
+Three tasks, started by `run` and ended with it: one assigns whenever something changed, one looks
+for leases that ran out, one for those that another gateway took back or cancelled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
 from farm.store import leases
+from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
@@ -40,16 +41,24 @@ class Dispatcher:
         self._workers = workers
         self._feed = feed
         self._wake = asyncio.Event()
+        self._look = asyncio.Event()
 
     def wake(self) -> None:
         """Says that a shot was queued or a worker became free."""
         self._wake.set()
+
+    def look_after(self, job_ids: frozenset[str] | None) -> None:
+        """Says that another gateway changed these jobs (None: any), whose shots may be ours."""
+        held = {lease.shot.job_id for worker in self._workers for lease in worker.leases.values()}
+        if held if job_ids is None else held & job_ids:
+            self._look.set()
 
     async def run(self) -> None:
         """Dispatches until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forever(self._dispatch))
             tasks.create_task(self._forever(self._take_back))
+            tasks.create_task(self._forever(self._let_go))
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -70,7 +79,12 @@ class Dispatcher:
             return
         expiry_s = self._store.clock.steady_s() + self._store.lease_s
         claims = await self._store.database.write(
-            _claim_for, views, free * _LOOK_AHEAD, expiry_s, self._store.clock.wall_s()
+            _claim_for,
+            views,
+            free * _LOOK_AHEAD,
+            expiry_s,
+            self._store.clock.wall_s(),
+            self._store.name,
         )
         for claim in claims:
             worker = workers[claim.shot.worker or ""]
@@ -106,10 +120,23 @@ class Dispatcher:
             )
         )
 
-    async def fail(self, worker: Worker | None, lease: Lease, reason: Reason, message: str) -> bool:
-        """Ends an attempt without a video. False: the lease was lost before."""
+    async def fail(
+        self,
+        worker: Worker | None,
+        lease: Lease,
+        reason: Reason,
+        message: str,
+        *,
+        gateway: str | None = None,
+    ) -> bool:
+        """Ends an attempt without a video. False: the lease was lost before.
+
+        With `gateway`, also where another one has adopted it since.
+        """
         now_s = self._store.clock.wall_s()
-        accepted = await self._store.database.write(leases.fail, lease, reason, message, now_s)
+        accepted = await self._store.database.write(
+            leases.fail, lease, reason, message, now_s, gateway=gateway
+        )
         log.info(
             "attempt.failed" if accepted else "attempt.stale",
             shot=str(lease.shot),
@@ -138,6 +165,22 @@ class Dispatcher:
                 session_pb.SessionResponse(cancel=session_pb.Cancel(lease=lease_to_wire(lease)))
             )
 
+    async def _let_go(self) -> None:
+        await self._look.wait()
+        self._look.clear()
+        await self.let_go_of_lost(list(self._workers))
+
+    async def let_go_of_lost(self, workers: list[Worker]) -> None:
+        """Tells workers of those leases that were lost or cancelled without our doing."""
+        held = [(worker, lease) for worker in workers for lease in worker.leases.values()]
+        wanted = await self._store.database.read(
+            leases.wanted_tokens, {worker.id for worker, _ in held}
+        )
+        for worker, lease in held:
+            lost = lease.token not in wanted and worker.holds(lease)
+            if lost and lease.token not in worker.cancelled:
+                self.cancel(worker.id, lease)
+
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
         clock = self._store.clock
@@ -151,13 +194,20 @@ class Dispatcher:
 
 
 def _claim_for(
-    conn: Connection, views: list[WorkerView], limit: int, expiry_s: float, now_s: float
+    conn: Connection,
+    views: list[WorkerView],
+    limit: int,
+    expiry_s: Instant,
+    now_s: float,
+    gateway: str,
 ) -> list[Claim]:
     models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
     queued = {str(q.key): q for q in leases.queue(conn, models, limit)}
     chosen = assign([q.candidate for q in queued.values()], views)
     claims = (
-        leases.claim(conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s)
+        leases.claim(
+            conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway
+        )
         for a in chosen
     )
     return [claim for claim in claims if claim is not None]

@@ -106,6 +106,8 @@ def _content_sha256(request: pb.CreateJobRequest) -> str:
 def _job_violations(job: resources_pb2.Job) -> Iterator[Violation]:
     if len(job.display_name) > 128:
         yield Violation("job.display_name", "is longer than 128 characters")
+    if "\0" in job.display_name:  # which PostgreSQL cannot keep
+        yield Violation("job.display_name", "has a NUL character")
     if not 0 <= job.priority <= 100:
         yield Violation("job.priority", f"is {job.priority}; allowed: from 0 to 100")
 

@@ -112,7 +112,6 @@ class RenderService(pb_grpc.RenderServiceServicer):
         keys = await self._store.database.write(jobs.delete_job, job_id)
         await self._store.blobs.delete(keys)
         log.info("job.deleted", job=request.name, videos=len(keys))
-        self._feed.wake(job_id)
         return Empty()
 
     @unary

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import grpc
 import structlog
@@ -30,6 +31,8 @@ from svdfarm.v1 import (
 )
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 USER_SERVICES = ("svdfarm.v1.RenderService", "svdfarm.v1.WorkerService")
 WORKER_SERVICES = ("svdfarm.v1.SessionService",)
@@ -73,11 +76,15 @@ class Gateway:
         """Binds every port and serves. Raises ConfigInvalid where a port cannot be had."""
         loop = asyncio.get_running_loop()
 
-        def on_commit(job_ids: set[str]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody watches
-                loop.call_soon_threadsafe(self._on_commit, job_ids)
+        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
+            def told(job_ids: T) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody watches
+                    loop.call_soon_threadsafe(tell, job_ids)
 
-        self._store.database.on_commit = on_commit
+            return told
+
+        self._store.database.on_commit = on_loop(self._on_commit)
+        self._store.database.on_news = on_loop(self._on_news)
         await self._start_http()
         users = self._new_server()
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
@@ -127,6 +134,15 @@ class Gateway:
             self._feed.wake(job_id)
         self._dispatcher.wake()
 
+    def _on_news(self, job_ids: frozenset[str] | None) -> None:
+        """Other gateways changed these jobs, or, with None, perhaps any."""
+        if job_ids is None:
+            self._feed.wake_all()
+        for job_id in job_ids or ():
+            self._feed.wake(job_id)
+        self._dispatcher.wake()
+        self._dispatcher.look_after(job_ids)
+
     async def _start_http(self) -> None:
         # uvicorn would end the process where the port is taken: the socket is ours.
         try:
@@ -175,7 +191,9 @@ def _bind(server: grpc.aio.Server, address: Address) -> Address:
 @contextlib.asynccontextmanager
 async def serving(config: GatewayConfig) -> AsyncIterator[Gateway]:
     """A gateway for the length of a with block."""
-    store = await asyncio.to_thread(Store.open, config.data, lease_s=config.lease_s)
+    store = await asyncio.to_thread(
+        Store.open, config.data, config.database, lease_s=config.lease_s
+    )
     gateway = Gateway(config, store)
     try:
         await gateway.start()

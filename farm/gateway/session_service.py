@@ -19,7 +19,7 @@ from farm.gateway.wall import Context, invalid, streaming
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.store import inputs, leases
-from farm.store.errors import is_disk_full
+from farm.store.errors import StoreAway, is_disk_full
 from farm.store.records import Lease
 from farm.store.store import Store
 from farm.wire import duration, model_from_wire
@@ -93,7 +93,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
         for lease in brought:
             if lease in held:
                 worker.leases[lease.token] = lease
-            if await database.write(leases.adopt, lease, worker.id, expiry_s):
+            name = self._store.name
+            if await database.write(leases.adopt, lease, worker.id, expiry_s, name):
                 log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
             else:
                 cancel = pb.Cancel(lease=lease_to_wire(lease))
@@ -127,7 +128,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 if worker.leases:
                     expiry_s = self._store.clock.steady_s() + self._store.lease_s
                     tokens = list(worker.leases)
-                    await self._store.database.write(leases.renew, worker.id, tokens, expiry_s)
+                    renewed = await self._store.database.write(
+                        leases.renew, worker.id, tokens, expiry_s
+                    )
+                    if renewed < len(tokens):
+                        await self._dispatcher.let_go_of_lost([worker])
                 else:
                     self._dispatcher.wake()  # it may have been silent until now
             case "progress":
@@ -193,6 +198,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
             accepted = await publish(self._store, lease, upload, done.video, render_duration_s)
         except UploadRefused as error:
             return await self._dispatcher.fail(worker, lease, error.reason, str(error))
+        except StoreAway:  # the video is whole: the worker brings it again
+            raise
         except Exception as error:
             log.error("publish.failed", shot=str(lease.shot), exc_info=error)
             reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
@@ -233,9 +240,13 @@ class SessionService(pb_grpc.SessionServiceServicer):
             return  # its new session has said what it holds
         # One that said it was leaving is not lost: its shots are nobody's fault.
         reason = Reason.WORKER_DRAINED if worker.leaving else Reason.WORKER_LOST
-        for lease in await self._store.database.read(leases.held_by, worker.id):
-            lost = "the worker's session broke and did not come back"
-            await self._dispatcher.fail(None, lease, reason, lost)
+        lost = "the worker's session broke and did not come back"
+        name = self._store.name  # the worker may have come back to another gateway
+        try:
+            for lease in await self._store.database.read(leases.held_by, worker.id):
+                await self._dispatcher.fail(None, lease, reason, lost, gateway=name)
+        except StoreAway as error:  # its leases run out by themselves
+            log.warning("leases.not_taken_back", worker=worker.id, error=str(error))
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         if self._closing:

@@ -154,6 +154,12 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_NOT_ENDED")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
+        case store_errors.StoreAway():
+            return Refusal(
+                code.UNAVAILABLE,
+                "the farm's database cannot be reached just now; ask again",
+                "STORE_AWAY",
+            )
         case _ if store_errors.is_disk_full(error):
             return Refusal(
                 code.RESOURCE_EXHAUSTED,

@@ -3,6 +3,8 @@
 StoreError
 ├── StoreLocked        another gateway has this folder
 ├── StoreTooNew        the database was made by a newer version
+├── StoreAway          the database cannot be reached now
+├── DatabaseUrlInvalid a database's URL that cannot be used
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
 └── JobNotEnded        a job that has not ended cannot be deleted
@@ -13,6 +15,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+import psycopg
 from obstore.exceptions import BaseError
 
 
@@ -26,6 +29,20 @@ class StoreLocked(StoreError):
 
 class StoreTooNew(StoreError):
     """The database was made by a newer version of the farm."""
+
+
+class StoreAway(StoreError):
+    """The database cannot be reached now; what was asked for may have been done or not."""
+
+    @classmethod
+    def because(cls, error: BaseException) -> StoreAway:
+        """Says what the driver said, on one line; it never tells a password."""
+        told = " ".join(str(getattr(error, "orig", None) or error).split())
+        return cls(f"the farm's database cannot be reached: {told}")
+
+
+class DatabaseUrlInvalid(StoreError):
+    """A database's URL that cannot be used; the message says what is allowed."""
 
 
 class NotFound(StoreError):
@@ -51,6 +68,8 @@ def is_disk_full(error: BaseException | None) -> bool:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            return True
+        if isinstance(error, psycopg.errors.DiskFull):
             return True
         if isinstance(error, BaseError) and f"os error {errno.ENOSPC}" in str(error):
             return True

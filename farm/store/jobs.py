@@ -16,7 +16,7 @@ from farm.jobs.states import (
 )
 from farm.store import schema
 from farm.store.errors import JobNotEnded, NotFound, RequestConflict
-from farm.store.moves import count, record_change
+from farm.store.moves import count, record_change, wake_watchers
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -190,4 +190,5 @@ def delete_job(conn: Connection, job_id: str) -> list[str]:
     ).scalars()
     video_keys = [key for key in keys if key is not None]
     conn.execute(delete(schema.job).where(schema.job.c.id == job_id))
+    wake_watchers(conn, job_id)
     return video_keys

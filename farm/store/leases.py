@@ -17,6 +17,7 @@ from farm.jobs.retry import Reason, judge
 from farm.jobs.schedule import Candidate
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import schema
+from farm.store.clock import Instant
 from farm.store.moves import move
 from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
 from farm.store.rows import shot_from_row
@@ -78,9 +79,15 @@ def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str
 
 
 def claim(
-    conn: Connection, key: ShotKey, worker: str, *, expiry_s: float, now_s: float
+    conn: Connection,
+    key: ShotKey,
+    worker: str,
+    *,
+    expiry_s: Instant,
+    now_s: float,
+    gateway: str | None = None,
 ) -> Claim | None:
-    """Gives a queued shot to a worker: a new attempt with a new token, counted here and now.
+    """Gives a queued shot to a worker of `gateway`: a new attempt with a new token, counted now.
 
     None where the shot is no longer queued, or its job no longer wants it.
     """
@@ -98,6 +105,7 @@ def claim(
         charged_attempt_count=shot.c.charged_attempt_count + 1,
         token=token,
         worker=worker,
+        gateway=gateway,
         lease_expiry_s=expiry_s,
     )
     if not claimed:
@@ -117,7 +125,7 @@ def claim(
     return Claim(Lease(key, row.attempt_count, token), shot_from_row(row))
 
 
-def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: float) -> int:
+def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: Instant) -> int:
     """Extends those leases of a worker that it knows of; returns how many it still holds."""
     shot = schema.shot
     renewed = conn.execute(
@@ -129,7 +137,7 @@ def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: floa
     return renewed.rowcount
 
 
-def renew_all(conn: Connection, expiry_s: float) -> int:
+def renew_all(conn: Connection, expiry_s: Instant) -> int:
     """Extends every lease there is: a gateway that starts waits one lease for its workers."""
     shot = schema.shot
     renewed = conn.execute(
@@ -138,8 +146,10 @@ def renew_all(conn: Connection, expiry_s: float) -> int:
     return renewed.rowcount
 
 
-def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: float) -> bool:
-    """Renews one lease that a worker brings into a new session.
+def adopt(
+    conn: Connection, lease: Lease, worker: str, expiry_s: Instant, gateway: str | None = None
+) -> bool:
+    """Renews one lease that a worker brings into a new session, at `gateway` from now on.
 
     False where the worker is to let go: the lease was lost, or the job is being cancelled.
     """
@@ -147,7 +157,7 @@ def adopt(conn: Connection, lease: Lease, worker: str, expiry_s: float) -> bool:
     renewed = conn.execute(
         update(shot)
         .where(shot.c.state == ShotState.RENDERING, *_holds(lease), shot.c.worker == worker)
-        .values(lease_expiry_s=expiry_s)
+        .values(lease_expiry_s=expiry_s, gateway=gateway)
     )
     wish = select(job.c.wish).where(job.c.id == lease.shot.job_id)
     return bool(renewed.rowcount) and conn.execute(wish).scalar() != Wish.CANCEL
@@ -188,17 +198,29 @@ def succeed(
     return same is not None
 
 
-def fail(conn: Connection, lease: Lease, reason: Reason, message: str, now_s: float) -> bool:
+def fail(
+    conn: Connection,
+    lease: Lease,
+    reason: Reason,
+    message: str,
+    now_s: float,
+    *,
+    gateway: str | None = None,
+) -> bool:
     """Ends an attempt without a video: the retry rule says whether the shot goes on.
 
     A shot of a job whose cancellation was asked for ends CANCELLED instead of being queued
-    again. False: refused, the lease was lost.
+    again. With `gateway`, only if no other one has adopted the lease. False: refused, the lease
+    was lost.
     """
     shot, job = schema.shot, schema.job
+    holds = _holds(lease)
+    if gateway is not None:
+        holds = (*holds, shot.c.gateway == gateway)
     row = conn.execute(
         select(shot.c.charged_attempt_count, job.c.wish)
         .join(job, job.c.id == shot.c.job_id)
-        .where(shot.c.state == ShotState.RENDERING, *_holds(lease))
+        .where(shot.c.state == ShotState.RENDERING, *holds)
     ).one_or_none()
     if row is None:
         return False
@@ -210,10 +232,9 @@ def fail(conn: Connection, lease: Lease, reason: Reason, message: str, now_s: fl
     if event is ShotEvent.RETRY and row.wish == Wish.CANCEL:
         event = ShotEvent.CANCEL
     if event is ShotEvent.FAIL:
-        values |= {"error_reason": verdict.reason, "error_message": message}
-    moved = move(
-        conn, lease.shot, ShotState.RENDERING, event, *_holds(lease), now_s=now_s, **values
-    )
+        told = message.encode(errors="replace").decode().replace("\0", "�")
+        values |= {"error_reason": verdict.reason, "error_message": told}
+    moved = move(conn, lease.shot, ShotState.RENDERING, event, *holds, now_s=now_s, **values)
     if moved:
         _end_attempt(conn, lease, reason, now_s)
     return moved
@@ -247,7 +268,19 @@ def held_by(conn: Connection, worker: str) -> list[Lease]:
     return [h.lease for h in _held(conn, schema.shot.c.worker == worker)]
 
 
-def expired(conn: Connection, steady_s: float) -> list[HeldLease]:
+def wanted_tokens(conn: Connection, workers: Collection[str]) -> set[str]:
+    """The tokens of those leases of `workers` that are not lost and whose jobs go on."""
+    shot, job = schema.shot, schema.job
+    tokens = conn.execute(
+        select(shot.c.token)
+        .join(job, job.c.id == shot.c.job_id)
+        .where(shot.c.worker.in_(workers), shot.c.state == ShotState.RENDERING)
+        .where(job.c.wish != Wish.CANCEL)
+    ).scalars()
+    return {token for token in tokens if token is not None}
+
+
+def expired(conn: Connection, steady_s: Instant) -> list[HeldLease]:
     """The leases that nobody renewed in time."""
     return _held(conn, schema.shot.c.lease_expiry_s <= steady_s)
 
@@ -288,7 +321,7 @@ def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> 
     )
 
 
-def take_back_expired(conn: Connection, steady_s: float, now_s: float) -> list[HeldLease]:
+def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:
     """Ends every attempt whose lease ran out; returns those that were taken back."""
     return [
         held

@@ -79,4 +79,9 @@ def count(
 def record_change(conn: Connection, job_id: str, shot_number: int | None) -> None:
     """Appends to the change log: the job (shot_number None) or one of its shots changed."""
     conn.execute(insert(schema.change).values(job_id=job_id, shot_number=shot_number))
+    wake_watchers(conn, job_id)
+
+
+def wake_watchers(conn: Connection, job_id: str) -> None:
+    """Has the job's watchers look again after the commit, at every gateway."""
     conn.info.setdefault(CHANGED_JOBS, set()).add(job_id)

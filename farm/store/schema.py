@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -18,6 +19,9 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+# Numbers that go on for as long as the farm; SQLite counts only its INTEGER by itself.
+Serial = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData(
     naming_convention={
@@ -52,7 +56,7 @@ model = Table(
 job = Table(
     "job",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of creation
+    Column("number", Serial, primary_key=True, autoincrement=True),  # the order of creation
     Column("id", String(32), nullable=False, unique=True),
     Column("display_name", String(128), nullable=False),
     Column("priority", Integer, nullable=False),
@@ -77,7 +81,7 @@ shot = Table(
     metadata,
     Column("job_id", String(32), ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),  # from 1, in the order of the request
-    Column("job_number", Integer, nullable=False),
+    Column("job_number", Serial, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("display_name", String(128), nullable=False),
@@ -89,13 +93,14 @@ shot = Table(
     Column("charged_attempt_count", Integer, nullable=False),
     Column("token", String(64), nullable=True),
     Column("worker", String(128), nullable=True),
+    Column("gateway", String(32), nullable=True),  # whose session the worker's lease came by
     Column("lease_expiry_s", Float, nullable=True),
     Column("render_duration_s", Float, nullable=True),
     Column("error_reason", String(64), nullable=True),
     Column("error_message", Text, nullable=True),
     Column("video_key", String(256), nullable=True),
     Column("video_sha256", String(64), nullable=True),
-    Column("video_size_bytes", Integer, nullable=True),
+    Column("video_size_bytes", Serial, nullable=True),
     Column("video_frame_count", Integer, nullable=True),
     PrimaryKeyConstraint("job_id", "number"),
 )
@@ -123,9 +128,14 @@ attempt = Table(
 change = Table(
     "change",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("job_id", String(32), ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
     Column("shot_number", Integer, nullable=True),
     sqlite_autoincrement=True,
 )
 Index("ix_change_job_seq", change.c.job_id, change.c.seq)
+
+# One row: the oldest revision whose farm may still use these tables. See farm/store/migrate.py.
+compatibility = Table(
+    "compatibility", metadata, Column("oldest_revision", String(32), primary_key=True)
+)

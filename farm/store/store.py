@@ -1,4 +1,4 @@
-"""The store as the gateway holds it: database, blobs and clock of one data folder."""
+"""The store as the gateway holds it: database, blobs, clock and spool."""
 
 from __future__ import annotations
 
@@ -8,56 +8,82 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from farm.store import leases
 from farm.store.blobs import Blobs
 from farm.store.clock import Clock
 from farm.store.database import Database
 from farm.store.errors import StoreLocked
+from farm.store.postgres import Postgres
+from farm.store.spool import Spool
+from farm.store.sqlite import Sqlite
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open data folder.
+    """An open data folder, and the database that belongs to it.
 
-    farm.db   the database     blobs/   images and videos
-    spool/    videos on their way in     lock   held while a gateway lives
+    farm.db   the database, unless it is a PostgreSQL     blobs/   images and videos
+    spool/    videos on their way in, a folder a gateway  lock     held while SQLite's gateway lives
     """
 
     database: Database
     blobs: Blobs
     clock: Clock
-    spool: Path
     lease_s: float
-    _lock: int
+    _spool: Spool
+    _lock: int | None
 
     @classmethod
-    def open(cls, folder: Path, *, lease_s: float = 30.0, clock: Clock | None = None) -> Store:
-        """Opens or makes a data folder.
+    def open(
+        cls,
+        folder: Path,
+        database_url: URL | None = None,
+        *,
+        lease_s: float = 30.0,
+        clock: Clock | None = None,
+    ) -> Store:
+        """Opens or makes a data folder, with its SQLite file or with a PostgreSQL database.
 
         Leases of workers that outlived the last gateway get one lease to be claimed again.
-        Raises StoreLocked where another gateway has the folder, StoreTooNew for tables of a
-        newer version.
+        Raises StoreLocked where another gateway has the folder with its SQLite file, StoreTooNew
+        for tables of a newer version, StoreAway for a database that cannot be reached.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder / "lock")
-        clock = clock or Clock()
-        spool = folder / "spool"
-        spool.mkdir(exist_ok=True)
-        for leftover in spool.iterdir():  # of attempts whose upload the last gateway did not end
-            leftover.unlink()
+        backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
+        clock = clock or backend.clock()
         with contextlib.ExitStack() as undo:
-            undo.callback(os.close, lock)
-            database = Database.open(folder / "farm.db")
+            lock = None
+            if database_url is None:
+                lock = _lock(folder / "lock")
+                undo.callback(os.close, lock)
+            spool = Spool.open(folder / "spool")
+            undo.callback(spool.close)
+            database = Database.open(
+                backend, lambda conn: leases.renew_all(conn, clock.steady_s() + lease_s)
+            )
             undo.callback(database.close)
-            database.submit(leases.renew_all, clock.steady_s() + lease_s).result()
-            store = cls(database, Blobs(folder / "blobs"), clock, spool, lease_s, lock)
+            store = cls(database, Blobs(folder / "blobs"), clock, lease_s, spool, lock)
             undo.pop_all()
         return store
+
+    @property
+    def name(self) -> str:
+        """Of this gateway, until it ends."""
+        return self.database.name
+
+    @property
+    def spool(self) -> Path:
+        """The folder of this gateway alone for files on their way in."""
+        return self._spool.path
 
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""
         self.database.close()
-        os.close(self._lock)
+        self._spool.close()
+        if self._lock is not None:
+            os.close(self._lock)
 
 
 def _lock(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -110,6 +111,20 @@ def test_flags_go_over_variables_and_variables_over_the_file(
     assert command("jobs", *quick).code == 5
     assert command("--address", farm.address, "jobs", *quick).code == 0
     assert command("--address", nobody, "jobs", *quick, "--address", farm.address).code == 0
+
+
+def test_a_database_that_cannot_be_used_is_refused_without_its_password(cwd: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "farm", "gateway", "--data", "data"],
+        env={**os.environ, "FARM_DATABASE": "mysql://me:s3cret@host/farm"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "begins with mysql://; allowed: postgresql://USER:PASSWORD@HOST:PORT/" in ended.stderr
+    assert "s3cret" not in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize(

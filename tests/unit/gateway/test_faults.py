@@ -16,6 +16,7 @@ from farm.store.database import Database
 from farm.store.errors import is_disk_full
 from farm.store.jobs import cancel_job
 from farm.store.moves import record_change
+from farm.store.sqlite import Sqlite
 from svdfarm.v1 import session_service_pb2 as session_pb
 from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
 from svdfarm.v1.resources_pb2 import Job, Model, Shot, Worker
@@ -66,7 +67,7 @@ def test_a_cancel_is_kept_through_a_broken_session(tmp_path: Path) -> None:
             worker = running_worker(str(first.address), tmp_path, step_s=0.1)
             workers.enter_context(worker)
             eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
-        database = Database.open(data / "farm.db")
+        database = Database.open(Sqlite(data / "farm.db"))
         database.submit(cancel_job, job.name.removeprefix("jobs/"), 0.0).result()
         database.close()
         with (

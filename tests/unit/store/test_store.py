@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Connection, select, update
 
 from farm.jobs.states import JobState
-from farm.store import changes, jobs, leases, moves, schema
+from farm.store import changes, inputs, jobs, leases, moves, schema
+from farm.store.backend import Backend
 from farm.store.blobs import CHUNK_BYTES, Blobs
 from farm.store.database import Database
 from farm.store.errors import (
@@ -23,34 +23,75 @@ from farm.store.errors import (
     StoreTooNew,
     is_disk_full,
 )
-from farm.store.records import NewJob, ShotKey
+from farm.store.records import Job, NewJob, ShotKey
+from farm.store.sqlite import Sqlite
 from farm.store.store import Store
-from tests.unit.store.conftest import create, new_job
+from tests.unit.store.conftest import IMAGE, create, new_job
 
 
-def test_migrations_make_the_tables_of_the_schema(tmp_path: Path, database: Database) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'farm.db'}")
+def test_migrations_make_the_tables_of_the_schema(backend: Backend, database: Database) -> None:
+    engine = backend.reader(1)
     with engine.connect() as conn:
         context = MigrationContext.configure(conn, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
     engine.dispose()
 
 
-def test_commits_are_durable_and_immediate(database: Database) -> None:
+def test_commits_to_sqlite_are_durable_and_immediate(tmp_path: Path) -> None:
     def pragmas(conn: Connection) -> tuple[object, ...]:
         names = ("journal_mode", "synchronous", "foreign_keys")
         return tuple(conn.exec_driver_sql(f"PRAGMA {n}").scalar() for n in names)
 
+    database = Database.open(Sqlite(tmp_path / "farm.db"))
     assert database.submit(pragmas).result() == ("wal", 2, 1)
+    database.close()
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    Database.open(tmp_path / "farm.db").close()
-    with sqlite3.connect(tmp_path / "farm.db") as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '9999'")
-    raw.close()
-    with pytest.raises(StoreTooNew, match="9999"):
-        Database.open(tmp_path / "farm.db")
+def test_a_database_of_a_newer_version_is_refused(backend: Backend) -> None:
+    become_newer(backend, oldest_revision="9998")
+    with pytest.raises(StoreTooNew, match="at revision 9999, which asks for revision 9998"):
+        Database.open(backend)
+
+
+def test_a_newer_version_that_only_added_is_worked_with(backend: Backend) -> None:
+    become_newer(backend, oldest_revision="0002")
+    database = Database.open(backend)
+    assert database.submit(jobs.list_jobs, 10).result() == []
+    database.close()
+
+
+def become_newer(backend: Backend, oldest_revision: str) -> None:
+    """What a migration of a version to come leaves behind."""
+
+    def migrate(conn: Connection) -> None:
+        conn.execute(update(schema.compatibility).values(oldest_revision=oldest_revision))
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    database = Database.open(backend)
+    database.submit(migrate).result()
+    database.close()
+
+
+def test_an_older_database_is_migrated(backend: Backend) -> None:
+    def become_older(conn: Connection) -> None:
+        schema.compatibility.drop(conn)
+        conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN gateway")
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+
+    database = Database.open(backend)
+    job = create_first(database)
+    database.submit(become_older).result()
+    database.close()
+    database = Database.open(backend)
+    assert database.submit(jobs.list_jobs, 10).result() == [job]
+    oldest = select(schema.compatibility.c.oldest_revision)
+    assert database.submit(lambda conn: conn.execute(oldest).scalar_one()).result() == "0001"
+    database.close()
+
+
+def create_first(database: Database) -> Job:
+    database.submit(inputs.put_image, IMAGE, 0.0).result()
+    return create(database)
 
 
 def test_a_second_gateway_on_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -79,7 +120,9 @@ def test_one_failing_change_does_not_undo_its_neighbours(database: Database) -> 
     assert len(database.submit(jobs.list_jobs, 10).result()) == 2
 
 
-def test_a_full_disk_loses_no_neighbour(database: Database) -> None:
+def test_a_full_disk_loses_no_neighbour(tmp_path: Path) -> None:
+    database = Database.open(Sqlite(tmp_path / "farm.db"))
+    database.submit(inputs.put_image, IMAGE, 0.0).result()
     job = create(database)
     cancelled = database.submit(jobs.cancel_job, job.id, 1.0).result()[0]
 
@@ -102,6 +145,7 @@ def test_a_full_disk_loses_no_neighbour(database: Database) -> None:
     assert is_disk_full(big.exception())
     assert after.result() == []
     assert database.submit(jobs.list_jobs, 10).result() == [before.result()]
+    database.close()
 
 
 def test_same_request_id_gives_the_same_job(database: Database) -> None:

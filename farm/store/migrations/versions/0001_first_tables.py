@@ -10,6 +10,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Adds what this version needs."""
@@ -24,7 +26,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "job",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("number", SERIAL, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("display_name", sa.String(length=128), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
@@ -57,7 +59,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "change",
-        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("shot_number", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -73,7 +75,7 @@ def upgrade() -> None:
         "shot",
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("job_number", sa.Integer(), nullable=False),
+        sa.Column("job_number", SERIAL, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("display_name", sa.String(length=128), nullable=False),
@@ -91,7 +93,7 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("video_key", sa.String(length=256), nullable=True),
         sa.Column("video_sha256", sa.String(length=64), nullable=True),
-        sa.Column("video_size_bytes", sa.Integer(), nullable=True),
+        sa.Column("video_size_bytes", SERIAL, nullable=True),
         sa.Column("video_frame_count", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
             ["image_sha256"], ["image.sha256"], name=op.f("fk_shot_image_sha256")

@@ -1,0 +1,133 @@
+"""Several gateways on one PostgreSQL and one data folder; only the GPU is fake."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from sqlalchemy import URL
+
+from farm.gateway.server import Gateway
+from svdfarm.v1 import session_service_pb2 as session_pb
+from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
+from svdfarm.v1.render_service_pb2 import CancelJobRequest, WatchJobRequest
+from svdfarm.v1.resources_pb2 import Job, Model, Shot, Worker
+from tests.postgres import PostgresServer
+from tests.running import eventually, running_gateway, running_worker
+from tests.unit.gateway.conftest import Caller
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[URL]:
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def pair(url: URL, tmp_path: Path) -> Iterator[tuple[Gateway, Gateway]]:
+    data = tmp_path / "data"
+    with (
+        running_gateway(data, database=url) as first,
+        running_gateway(data, database=url) as second,
+    ):
+        yield first, second
+
+
+@pytest.fixture
+def callers(pair: tuple[Gateway, Gateway]) -> Iterator[list[Caller]]:
+    with ExitStack() as channels:
+        yield [Caller(channels.enter_context(grpc.insecure_channel(str(g.address)))) for g in pair]
+
+
+def test_a_job_of_one_gateway_is_rendered_and_watched_at_another(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    job = callers[0].create(callers[0].shot("a"), callers[0].shot("b"))
+    watch = callers[0].render.WatchJob(WatchJobRequest(name=job.name), timeout=60)
+    assert next(watch).job.name == job.name
+    with running_worker(str(pair[1].address), tmp_path):
+        assert list(watch)[-1].job.state == Job.SUCCEEDED
+        told_s = time.time()
+    ended_s = callers[1].job(job.name).end_time.ToMicroseconds() / 1e6
+    assert told_s - ended_s < 2
+    videos = [shot.video.name for shot in callers[0].shots(job.name)]
+    for name in videos:
+        assert callers[0].download(name) == callers[1].download(name) != b""
+
+
+def test_a_cancel_at_one_gateway_reaches_a_worker_at_another(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    job = callers[0].create(callers[0].shot("a", step_count=200))
+    with running_worker(str(pair[1].address), tmp_path, step_s=0.1):
+        eventually(lambda: callers[0].shots(job.name)[0].state == Shot.RENDERING)
+        callers[0].render.CancelJob(CancelJobRequest(name=job.name))
+        eventually(lambda: callers[0].job(job.name).state == Job.CANCELLED, timeout_s=5)
+        again = callers[0].create(callers[0].shot("b"))
+        assert callers[1].watch(again.name)[-1].job.state == Job.SUCCEEDED
+
+
+def test_a_worker_that_comes_back_to_another_gateway_keeps_its_shot(
+    pair: tuple[Gateway, Gateway], callers: list[Caller]
+) -> None:
+    job = callers[0].create(callers[0].shot("a"))
+    with session(callers[0].channel) as responses:
+        assign = next(r.assign for r in responses if r.WhichOneof("message") == "assign")
+    with session(callers[1].channel, assign.lease) as responses:
+        next(responses)  # the welcome: it is adopted before anything else is sent
+        eventually(lambda: pair[0]._sessions._tasks)
+        eventually(lambda: not pair[0]._sessions._tasks)
+        (shot,) = callers[0].shots(job.name)
+        assert (shot.state, shot.attempt_count) == (Shot.RENDERING, 1)
+    eventually(lambda: callers[0].shots(job.name)[0].state == Shot.QUEUED, timeout_s=5)
+
+
+@contextmanager
+def session(
+    channel: grpc.Channel, *leases: session_pb.Lease
+) -> Iterator[Iterator[session_pb.SessionResponse]]:
+    """A worker's session by hand: it says hello, is ready, and only listens."""
+    requests: queue.SimpleQueue[session_pb.SessionRequest | None] = queue.SimpleQueue()
+    about = Worker(name="workers/moving", hostname="h", pid=1)
+    hello = session_pb.Hello(worker=about, leases=leases)
+    requests.put(session_pb.SessionRequest(hello=hello))
+    about.models.append(Model(name="tiny", width_px=64, height_px=64, frame_count=3, step_count=2))
+    requests.put(session_pb.SessionRequest(ready=session_pb.Ready(worker=about)))
+    call = session_pb_grpc.SessionServiceStub(channel).Session(iter(requests.get, None))
+    try:
+        yield call
+    finally:
+        call.cancel()
+        requests.put(None)
+
+
+def test_a_shot_survives_a_restart_of_the_database(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path, postgres: PostgresServer
+) -> None:
+    job = callers[0].create(callers[0].shot("a", step_count=30))
+    with running_worker(str(pair[1].address), tmp_path, step_s=0.1):
+        eventually(lambda: callers[1].shots(job.name)[0].progress.step > 0)
+        postgres.stop()
+        postgres.start()
+        assert callers[0].watch(job.name)[-1].job.state == Job.SUCCEEDED
+    (shot,) = callers[0].shots(job.name)
+    assert shot.attempt_count == 1
+
+
+def test_gateways_keep_their_spools_apart(
+    pair: tuple[Gateway, Gateway], url: URL, tmp_path: Path
+) -> None:
+    spools = [gateway._store.spool for gateway in pair]
+    arriving = [spool / "x.part" for spool in spools]
+    for path in arriving:
+        path.write_bytes(b"half a video")
+    dead = tmp_path / "data" / "spool" / "dead"
+    dead.mkdir()
+    with running_gateway(tmp_path / "data", database=url):
+        assert all(path.exists() for path in arriving)
+        assert not dead.exists()
