@@ -36,9 +36,7 @@ def main() -> int:
         # There and back, so that the loop has no jump.
         first, *rest = still + still[-2:0:-1]
         duration_ms = round(1000 / options.fps)
-        first.save(
-            options.gif, save_all=True, append_images=rest, duration=duration_ms, loop=0
-        )
+        first.save(options.gif, save_all=True, append_images=rest, duration=duration_ms, loop=0)
     return 0
 
 

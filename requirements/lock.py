@@ -14,7 +14,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LOCKS = {"server.txt": ["server.in"], "dev.txt": ["server.in", "dev.in"], "nano.txt": ["server.in", "nano.in"], "proto.txt": ["proto.in"]}
+LOCKS = {
+    "server.txt": ["server.in"],
+    "dev.txt": ["server.in", "dev.in"],
+    "nano.txt": ["server.in", "nano.in"],
+    "proto.txt": ["proto.in"],
+}
 
 
 def resolve(sources: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from farm.nano import autoencoder, closed_form, denoiser
 from farm.nano.denoiser import STAGES, Shape, Stage, stage_at, train_unet, v_target
@@ -14,7 +15,6 @@ from farm.nano.parts import make_vae
 from farm.nano.photographs import paths, pyramid
 from farm.nano.pictures import Pictures, draw
 from farm.render.checkpoint import make_scheduler
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 CPU = torch.device("cpu")
 
