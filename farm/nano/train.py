@@ -28,7 +28,7 @@ from farm.render.folder import NANO_FOLDER, Card
 
 VAE_STEPS = 1_150
 DECODER_STEPS = 100
-UNET_STEPS = 2_800
+UNET_STEPS = 2_500
 
 
 def main(arguments: list[str] | None = None) -> int:

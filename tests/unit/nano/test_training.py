@@ -153,5 +153,5 @@ def test_the_stages_follow_each_other() -> None:
 
 
 def test_a_missing_photograph_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Bridge_by_Sander_Klootwijk.jpg is missing"):
+    with pytest.raises(FileNotFoundError, match=r"Bridge_by_Sander_Klootwijk\.jpg is missing"):
         list(paths(tmp_path))
