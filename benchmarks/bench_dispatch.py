@@ -99,7 +99,7 @@ def _gateway(data: Path, database: str | None) -> Iterator[tuple[str, subprocess
     command = [sys.executable, "-m", "farm", "gateway", *anywhere]
     if database:
         command += ["--database", database]
-    with open(data.parent / "gateway.log", "w") as log:  # noqa: SIM115
+    with (data.parent / "gateway.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
         try:

@@ -93,6 +93,22 @@ def finish_decoder(
     vae.requires_grad_(False)
 
 
+@torch.no_grad()
+def whiten(vae: Any, pictures: Pictures) -> None:
+    """Give each latent unit deviation, and change no picture: the encoder's last layer is divided
+    by the deviation and the decoder's first is multiplied.
+
+    Diffusion finds what is quiet only once the noise is quieter still, where it is trained least.
+    """
+    originals = batch(pictures, START_PICTURES, np.random.default_rng(SEED)).to(vae.device)
+    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in originals.split(16)])
+    deviations = latents.std((0, 2, 3))
+    count = len(deviations)
+    vae.quant_conv.weight[:count] /= deviations[:, None, None, None]
+    vae.quant_conv.bias[:count] /= deviations
+    vae.decoder.conv_in.weight *= deviations[None, :, None, None]
+
+
 def _distance(copies: Tensor, originals: Tensor) -> Tensor:
     error = copies - originals
     return error.square().mean() + L1_WEIGHT * error.abs().mean()

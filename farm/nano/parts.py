@@ -12,7 +12,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 ENDS = 96
 LATENT_CHANNELS = 16
 EMBEDDING = 64
-FRAME_COUNT = 14
+# What its clips are unless asked for otherwise.
+FRAME_COUNT, SIDE_PX, STEP_COUNT = 14, 128, 15
 
 
 def make_vae() -> Any:

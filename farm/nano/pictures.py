@@ -34,10 +34,10 @@ class Pictures:
         """A random picture at a random size with both sides at least `side_px`."""
         shelf = self.drawings if rng.random() < DRAWN_SHARE else self.photographs
         while True:
-            levels = shelf[rng.integers(len(shelf))]
+            levels = shelf[int(rng.integers(len(shelf)))]
             fitting = [level for level in levels if min(level.shape[:2]) >= side_px]
             if fitting:
-                return fitting[rng.integers(len(fitting))]
+                return fitting[int(rng.integers(len(fitting)))]
 
 
 def draw(rng: np.random.Generator) -> Image.Image:

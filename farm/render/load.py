@@ -20,13 +20,13 @@ from transformers.models.clip.image_processing_pil_clip import (
     CLIPImageProcessorPil as ImageProcessor,
 )
 
-from farm.jobs.params import NANO, TINY, ModelInfo
+from farm.jobs.params import TINY, ModelInfo
 from farm.render import hub
 from farm.render.errors import DeviceUnavailable, ModelInvalid, ModelUnavailable, ParamsRejected
-from farm.render.folder import NANO_FOLDER, describe, local_folder, read_card
+from farm.render.folder import describe, local_folder, read_card
 from farm.render.quiet import no_progress_bars
 from farm.render.tiny import default_cache_dir, tiny_folder
-from farm.render.weights import check_folder, weights_digest
+from farm.render.weights import check_folder
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Provenance:
     """Where a model's weights came from."""
 
     source: str  # a repository of the hub, "local folder", or "built in"
-    revision: str  # the repository's commit, the version or digest of built-in weights, or ""
+    revision: str  # the repository's commit, the version of the built-in weights, or ""
     variants: dict[str, str | None]  # component to "fp16", or None for plain files
 
 
@@ -71,7 +71,7 @@ def load(
     dtype: str | None = None,
     cache_dir: Path | None = None,
 ) -> Model:
-    """The model `svd`, `svd-xt`, `nano`, `tiny`, or that of a local folder, in main memory.
+    """The model `svd`, `svd-xt`, `tiny`, or that of a local folder, in main memory.
 
     `device` auto is CUDA where there is some. `dtype` None is float16 on CUDA and float32 on a
     CPU, where half precision is slow. `cache_dir` is where `tiny` is made and Stability's files
@@ -125,8 +125,6 @@ def _locate(model: str, dtype: str, cache_dir: Path | None) -> tuple[Path, str, 
     if model == TINY.name:
         folder = _make_tiny(cache_dir or default_cache_dir())
         return folder, "built in", folder.name
-    if model == NANO.name:
-        return NANO_FOLDER, "built in", weights_digest(NANO_FOLDER)
     if model in hub.REPOSITORIES:
         folder = hub.fetch(model, dtype, cache_dir)
         return folder, hub.REPOSITORIES[model], folder.name

@@ -7,7 +7,6 @@ are never read: loading one runs code.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,20 +87,6 @@ def weight_patterns(dtype: str, names: set[str]) -> list[str]:
         chosen += sorted(half if dtype == "float16" and half else mine - half)
     configs = [f"{component}/{file}" for component, (file, _) in CONFIG_FILES.items()]
     return ["model_index.json", *configs, *chosen]
-
-
-def weights_digest(folder: Path) -> str:
-    """Twelve hexadecimal digits that change with any plain weight file of a small model."""
-    digest = hashlib.sha256()
-    for component, stem in WEIGHT_STEMS.items():
-        path = folder / component / f"{stem}.safetensors"
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise ModelInvalid(
-                f"{path} cannot be read: {error.strerror}. Install again."
-            ) from error
-    return digest.hexdigest()[:12]
 
 
 def _check_configs(folder: Path) -> None:

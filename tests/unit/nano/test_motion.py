@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from farm.nano import motion
 from farm.nano.motion import (
     BUCKET_MAX,
     FPS_RANGE,
@@ -56,7 +57,8 @@ def test_a_camera_moves_its_points_as_fast_as_it_was_asked_to(speed_px: float) -
     assert np.mean(speeds) == pytest.approx(speed_px, rel=0.1)
 
 
-def test_no_view_leaves_its_picture(pictures: Pictures) -> None:
+def test_no_view_leaves_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion, "PASTE_SHARE", 0.0)  # what is pasted has a brightness of its own
     # A sample outside the picture reads as 0, and these pictures are white: 1 everywhere.
     white = np.full((300, 300, 3), 255, np.uint8)
     blank = Pictures([[white]])

@@ -37,6 +37,8 @@ def silent(text: str) -> None:
     """Says nothing."""
 
 
+# diffusers' own, of numpy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_target_is_what_makes_the_sampler_find_the_clean_sample() -> None:
     scheduler = make_scheduler()
     scheduler.set_timesteps(10)
@@ -103,6 +105,20 @@ def _train_and_stop(pictures: Pictures, checkpoint: Path) -> None:
         autoencoder.train_vae(pictures, checkpoint, step_count=3, device=CPU, say=silent)
     finally:
         autoencoder.Training = original  # type: ignore[misc]
+
+
+def test_whitening_changes_the_latents_and_no_picture(pictures: Pictures) -> None:
+    torch.manual_seed(0)
+    vae = make_vae()
+    originals = autoencoder.batch(pictures, 16, np.random.default_rng(0))
+    closed_form.initialise(vae, originals)
+    vae.requires_grad_(False)
+    before = vae.decode(vae.encode(originals).latent_dist.mode(), num_frames=16).sample
+    autoencoder.whiten(vae, pictures)
+    latents = vae.encode(originals).latent_dist.mode()
+
+    assert torch.allclose(latents.std((0, 2, 3)), torch.ones(16), atol=0.5)
+    assert torch.allclose(vae.decode(latents, num_frames=16).sample, before, atol=1e-4)
 
 
 def test_finishing_the_decoder_leaves_the_latents_as_they_are(

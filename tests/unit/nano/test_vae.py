@@ -1,0 +1,49 @@
+"""The VAE in the package: what its card promises, on photographs that training never saw."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from PIL import Image
+
+import farm.nano
+from farm.nano.train import VAE_FOLDER
+
+IMAGES = Path(__file__).parents[3] / "examples" / "images"
+MODEL_CARD = Path(farm.nano.__file__).parent / "MODEL_CARD.md"
+
+
+def test_the_weights_are_the_ones_that_the_card_describes() -> None:
+    (weights,) = VAE_FOLDER.glob("*.safetensors")
+    card = MODEL_CARD.read_text(encoding="utf-8")
+
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
+    assert f"{weights.stat().st_size:,} bytes" in card
+
+
+# As in the card, less half a decibel: crops are cut a fraction of a pixel elsewhere there.
+@pytest.mark.parametrize(
+    ("name", "least_db"),
+    [("astronaut.png", 26.4), ("chelsea.png", 32.4), ("coffee.png", 28.7), ("rocket.jpg", 33.2)],
+)
+@torch.no_grad()
+def test_a_photograph_survives_the_latents(name: str, least_db: float) -> None:
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(VAE_FOLDER, torch_dtype=torch.float32)
+    picture = Image.open(IMAGES / name).convert("RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    square = picture.resize((128, 128), Image.Resampling.LANCZOS, box=box)
+    pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+
+    latents = vae.encode(pixels).latent_dist.mode()
+    copy = vae.decode(latents, num_frames=1).sample.clamp(-1, 1)
+
+    assert latents.shape == (1, 16, 32, 32)
+    assert 0.5 < float(latents.std()) < 2.0
+    assert -10 * np.log10(float((copy - pixels).square().mean()) / 4) > least_db
