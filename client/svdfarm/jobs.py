@@ -1,4 +1,4 @@
-"""A job on the farm, to watch, wait for, cancel and collect."""
+"""A job on the farm, to watch, wait for, collect, pause, cancel and delete."""
 
 from __future__ import annotations
 
@@ -106,6 +106,24 @@ class JobHandle:
         """Asks for cancellation and returns at once; a job that has ended stays as it is."""
         call, render = self._connection.call, self._connection.render
         return wire.job_from_wire(call(render.CancelJob, rpc.CancelJobRequest(name=self.name)))
+
+    def pause(self) -> Job:
+        """Starts no shot from now on; those on a GPU finish. A job that has ended stays as it is.
+
+        Raises Rejected for a job that is being cancelled.
+        """
+        call, render = self._connection.call, self._connection.render
+        return wire.job_from_wire(call(render.PauseJob, rpc.PauseJobRequest(name=self.name)))
+
+    def resume(self) -> Job:
+        """Lets a paused job go on; any other stays as it is. Raises as `pause`."""
+        call, render = self._connection.call, self._connection.render
+        return wire.job_from_wire(call(render.ResumeJob, rpc.ResumeJobRequest(name=self.name)))
+
+    def delete(self) -> None:
+        """Deletes the job, its shots and its videos. Raises Rejected for one that has not ended."""
+        request = rpc.DeleteJobRequest(name=self.name)
+        self._connection.call(self._connection.render.DeleteJob, request)
 
 
 def _plain(name: str) -> str:

@@ -17,7 +17,7 @@ from farm.gateway.wall import Context, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.gateway.workers import Workers
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
-from farm.jobs.states import ShotState
+from farm.jobs.states import JobState, ShotState
 from farm.store import inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
@@ -127,6 +127,28 @@ class RenderService(pb_grpc.RenderServiceServicer):
             self._dispatcher.cancel(lease.worker, lease.lease)
         return job_to_wire(job)
 
+    @unary
+    async def PauseJob(  # noqa: N802
+        self, request: pb.PauseJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Starts nothing more of a job; what renders finishes."""
+        job = await self._store.database.write(
+            jobs.pause_job, names.job_id(request.name), self._store.clock.wall_s()
+        )
+        log.info("job.paused", job=job.name, state=str(job.state), rendering=job.counts.rendering)
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def ResumeJob(  # noqa: N802
+        self, request: pb.ResumeJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Goes on with a paused job."""
+        job = await self._store.database.write(
+            jobs.resume_job, names.job_id(request.name), self._store.clock.wall_s()
+        )
+        log.info("job.resumed", job=job.name, state=str(job.state))
+        return job_to_wire(job, await self._notice(job))
+
     @streaming
     async def WatchJob(  # noqa: N802
         self, request: pb.WatchJobRequest, context: Context
@@ -196,6 +218,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
         return self._default_model or next(iter(self._workers.models()), SVD_XT.name)
 
     async def _notice(self, job: Job) -> str:
+        if job.state is JobState.PAUSED:
+            rendering = job.counts.rendering
+            finish = f"; {rendering} that render now finish" if rendering else ""
+            return f"paused: no shot starts until it is resumed{finish}"
         if not job.counts.queued:
             return ""
         waiting = await self._store.database.read(jobs.waiting_models, job.id)

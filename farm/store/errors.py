@@ -7,7 +7,8 @@ StoreError
 ├── DatabaseUrlInvalid a database's URL that cannot be used
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
-└── JobNotEnded        a job that has not ended cannot be deleted
+├── JobNotEnded        a job that has not ended cannot be deleted
+└── JobCancelling      a job that is being cancelled cannot be asked for anything else
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class RequestConflict(StoreError):
 
 class JobNotEnded(StoreError):
     """The job has not ended."""
+
+
+class JobCancelling(StoreError):
+    """The job is being cancelled."""
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -72,6 +72,16 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
                 _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/PauseJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/ResumeJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/svdfarm.v1.RenderService/WatchJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.WatchJobRequest.SerializeToString,
@@ -152,6 +162,22 @@ class RenderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseJob(self, request, context):
+        """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+        as it is. FAILED_PRECONDITION: the job is being cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Lets a paused job go on; one that is not paused is returned as it is.
+        FAILED_PRECONDITION: the job is being cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """Sends the job and its shots as they are, then every change, until the job has ended.
         Carries no video bytes: on a SUCCEEDED shot, call DownloadVideo.
@@ -217,6 +243,16 @@ def add_RenderServiceServicer_to_server(servicer, server):
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
@@ -429,6 +465,60 @@ class RenderService(object):
             target,
             '/svdfarm.v1.RenderService/CancelJob',
             svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/PauseJob',
+            svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/ResumeJob',
+            svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
             options,
             channel_credentials,

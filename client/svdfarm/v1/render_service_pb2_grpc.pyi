@@ -73,6 +73,22 @@ class RenderServiceStub:
     ]
     """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
 
+    PauseJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PauseJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+    as it is. FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    ResumeJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Lets a paused job go on; one that is not paused is returned as it is.
+    FAILED_PRECONDITION: the job is being cancelled.
+    """
+
     WatchJob: grpc.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.WatchJobRequest,
         svdfarm.v1.render_service_pb2.WatchJobResponse,
@@ -151,6 +167,22 @@ class RenderServiceAsyncStub:
         svdfarm.v1.resources_pb2.Job,
     ]
     """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+
+    PauseJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PauseJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+    as it is. FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    ResumeJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Lets a paused job go on; one that is not paused is returned as it is.
+    FAILED_PRECONDITION: the job is being cancelled.
+    """
 
     WatchJob: grpc.aio.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.WatchJobRequest,
@@ -244,6 +276,26 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
         """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+
+    @abc.abstractmethod
+    def PauseJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.PauseJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+        as it is. FAILED_PRECONDITION: the job is being cancelled.
+        """
+
+    @abc.abstractmethod
+    def ResumeJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """Lets a paused job go on; one that is not paused is returned as it is.
+        FAILED_PRECONDITION: the job is being cancelled.
+        """
 
     @abc.abstractmethod
     def WatchJob(

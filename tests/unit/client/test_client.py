@@ -129,6 +129,28 @@ def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
     assert [shot.state for shot in handle.shots()] == [ShotState.CANCELLED]
 
 
+def test_a_paused_job_goes_on_when_it_is_resumed(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"))
+
+    assert handle.pause().state is JobState.PAUSED
+    assert handle.resume().state is JobState.QUEUED
+
+    handle.cancel()
+
+
+def test_only_a_job_that_has_ended_is_deleted(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"))
+
+    with pytest.raises(svdfarm.Rejected) as refused:
+        handle.delete()
+    handle.cancel()
+    handle.delete()
+
+    assert refused.value.reason == "JOB_NOT_ENDED"
+    with pytest.raises(svdfarm.NotFound):
+        handle.get()
+
+
 def test_waiting_ends_at_its_timeout_and_names_the_job(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"))
 

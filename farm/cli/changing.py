@@ -1,0 +1,116 @@
+"""`farm pause`, `resume`, `cancel` and `delete`: what a job's owner may ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from farm.cli.exits import Exit
+from farm.cli.options import Address, AsJson, ConnectTimeout, JobNames, Token
+
+if TYPE_CHECKING:
+    from svdfarm import Client, Job, JobHandle
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    for verb in (pause, resume, cancel, delete):
+        app.command()(verb)
+
+
+def pause(
+    ctx: typer.Context,
+    jobs: JobNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Start no more shots of a job; those on a GPU finish. `farm resume` goes on."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client, jobs, lambda job: _print_job(job.pause(), as_json=as_json))
+
+
+def resume(
+    ctx: typer.Context,
+    jobs: JobNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Go on with paused jobs."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client, jobs, lambda job: _print_job(job.resume(), as_json=as_json))
+
+
+def cancel(
+    ctx: typer.Context,
+    jobs: JobNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Cancel jobs; shots on a GPU end at their next step, finished videos stay."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client, jobs, lambda job: _print_job(job.cancel(), as_json=as_json))
+
+
+def delete(
+    ctx: typer.Context,
+    jobs: JobNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Delete jobs that have ended, with their videos."""
+    from farm.cli import as_json as json_lines
+    from farm.cli import connecting
+
+    def delete_one(job: JobHandle) -> None:
+        job.delete()
+        if as_json:
+            print(json_lines.line({"event": "deleted", "name": job.name}))  # noqa: T201
+        else:
+            print(f"{job.name} deleted")  # noqa: T201
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client, jobs, delete_one)
+
+
+def _each(client: Client, names: list[str], act: Callable[[JobHandle], None]) -> Exit:
+    """Acts on every job, also behind one that is refused; REFUSED if one was."""
+    from farm.cli.tables import printable
+    from svdfarm import errors
+
+    code = Exit.SUCCEEDED
+    for name in names:
+        try:
+            act(client.job(name))
+        except (errors.Rejected, errors.NotFound) as error:
+            code = Exit.REFUSED
+            print("error:", printable(str(error)), file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _print_job(job: Job, *, as_json: bool) -> None:
+    from farm.cli import as_json as json_lines
+    from farm.cli import tables, views
+
+    if as_json:
+        print(json_lines.line(json_lines.job(job)))  # noqa: T201
+        return
+    print(f"{job.name} {job.state} {views.counts(job)}")  # noqa: T201
+    if job.notice:
+        print(tables.printable(job.notice))  # noqa: T201

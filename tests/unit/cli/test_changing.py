@@ -1,0 +1,46 @@
+"""What a job's owner may ask for, on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.unit.cli.conftest import Command
+
+JobsYaml = Callable[..., Path]
+ONE, WAITS = "name: one, seed: 1", "name: never, model: svd"
+
+
+def submit(on_farm: Command, file: Path) -> str:
+    return on_farm("submit", file, "--detach").out.split()[0]
+
+
+def test_pause_and_resume_say_how_the_job_is(on_farm: Command, jobs_yaml: JobsYaml) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS))
+
+    paused = on_farm("pause", name)
+    resumed = on_farm("resume", name.removeprefix("jobs/"), "--json")
+
+    assert paused.lines == [
+        f"{name} PAUSED 0 of 1 shots ended",
+        "paused: no shot starts until it is resumed",
+    ]
+    assert json.loads(resumed.out)["state"] == "QUEUED"
+    on_farm("cancel", name)
+
+
+def test_delete_takes_several_jobs_and_goes_on_behind_one_that_is_refused(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    waits, ended = submit(on_farm, jobs_yaml(WAITS)), submit(on_farm, jobs_yaml(ONE))
+    on_farm("watch", ended)
+
+    deleted = on_farm("delete", waits, ended, "jobs/nowhere")
+
+    assert deleted.code == 1
+    assert deleted.lines == [f"{ended} deleted"]
+    assert f"error: {waits} is QUEUED; cancel it" in deleted.err
+    assert "error: there is no job jobs/nowhere" in deleted.err
+    assert on_farm("show", ended).code == 1
+    on_farm("cancel", waits)

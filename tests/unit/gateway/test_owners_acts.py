@@ -1,0 +1,47 @@
+"""Pause, resume and what else a job's owner may ask for; everything but the GPU is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from farm.gateway.server import Gateway
+from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1.resources_pb2 import Job, Shot
+from tests.running import eventually, running_worker
+from tests.unit.gateway.conftest import Caller, reason
+
+
+def test_a_paused_job_finishes_what_renders_and_starts_nothing(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    job = caller.create(caller.shot("a", step_count=30), caller.shot("b"))
+    watch = caller.render.WatchJob(pb.WatchJobRequest(name=job.name), timeout=60)
+    with running_worker(str(gateway.address), tmp_path, step_s=0.02):
+        eventually(lambda: caller.shots(job.name)[0].state == Shot.RENDERING)
+        paused = caller.render.PauseJob(pb.PauseJobRequest(name=job.name))
+        assert paused.state == Job.PAUSED
+        assert "1 that render now finish" in paused.notice
+        assert Job.PAUSED in (r.job.state for r in watch)  # its watchers see it
+        eventually(lambda: caller.shots(job.name)[0].state == Shot.SUCCEEDED)
+        # The worker is free, and takes a job that came later.
+        other = caller.create(caller.shot())
+        assert caller.watch(other.name)[-1].job.state == Job.SUCCEEDED
+        assert caller.shots(job.name)[1].attempt_count == 0
+        caller.render.ResumeJob(pb.ResumeJobRequest(name=job.name))
+        assert list(watch)[-1].job.state == Job.SUCCEEDED
+
+
+def test_a_job_that_is_being_cancelled_cannot_be_paused(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    job = caller.create(caller.shot(step_count=200))
+    with running_worker(str(gateway.address), tmp_path, step_s=0.2):
+        eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
+        caller.render.CancelJob(pb.CancelJobRequest(name=job.name))
+        with pytest.raises(grpc.RpcError) as refused:
+            caller.render.PauseJob(pb.PauseJobRequest(name=job.name))
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert reason(refused.value) == "JOB_CANCELLING"
