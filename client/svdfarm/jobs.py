@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from svdfarm import downloading, watching, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import SaveFailed
 from svdfarm.resources import Job, Shot, ShotState, Video
 from svdfarm.v1 import render_service_pb2 as rpc
+from svdfarm.v1 import resources_pb2 as pb
 
 _PAGE_SIZE = 1000
 
@@ -119,6 +122,16 @@ class JobHandle:
         """Lets a paused job go on; any other stays as it is. Raises as `pause`."""
         call, render = self._connection.call, self._connection.render
         return wire.job_from_wire(call(render.ResumeJob, rpc.ResumeJobRequest(name=self.name)))
+
+    def update(self, *, priority: int | None = None, display_name: str | None = None) -> Job:
+        """Changes what is given; shots that wait are served by the new priority, from 0 to 100."""
+        given = {"priority": priority, "display_name": display_name}
+        changes = {name: value for name, value in given.items() if value is not None}
+        request = rpc.UpdateJobRequest(
+            job=pb.Job(name=self.name, priority=priority or 0, display_name=display_name or ""),
+            update_mask=FieldMask(paths=list(changes)),
+        )
+        return wire.job_from_wire(self._connection.call(self._connection.render.UpdateJob, request))
 
     def delete(self) -> None:
         """Deletes the job, its shots and its videos. Raises Rejected for one that has not ended."""

@@ -1,15 +1,15 @@
-"""`farm pause`, `resume`, `cancel` and `delete`: what a job's owner may ask for."""
+"""`farm pause`, `resume`, `priority`, `cancel` and `delete`: what a job's owner may ask for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli.exits import Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, JobNames, Token
+from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Token
 
 if TYPE_CHECKING:
     from svdfarm import Client, Job, JobHandle
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
-    for verb in (pause, resume, cancel, delete):
+    for verb in (pause, resume, priority, cancel, delete):
         app.command()(verb)
 
 
@@ -49,6 +49,24 @@ def resume(
 
     with connecting.client(ctx, address, token, connect_timeout) as client:
         return _each(client, jobs, lambda job: _print_job(job.resume(), as_json=as_json))
+
+
+def priority(
+    ctx: typer.Context,
+    job: JobName,
+    value: Annotated[int, typer.Argument(metavar="N", help="From 0 to 100; higher runs first.")],
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Change a job's priority; its shots that wait are served by it from now on."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        found = client.job(job).update(priority=value)
+    _print_job(found, as_json=as_json)
+    return Exit.SUCCEEDED
 
 
 def cancel(

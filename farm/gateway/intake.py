@@ -1,4 +1,4 @@
-"""What users send, checked: images, and the shots of a job. All or nothing."""
+"""What users send, checked: images, and jobs with their shots. All or nothing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import hashlib
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -31,6 +32,9 @@ from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
+
+
+JOB_FIELDS = ("display_name", "priority")  # what a caller may set in a job
 
 
 async def receive_image(
@@ -79,7 +83,7 @@ def read_job(
     """The job that a request describes, every parameter resolved. Raises Refusal."""
     if not 1 <= len(request.shots) <= MAX_SHOTS_PER_JOB:
         raise invalid("shots", f"has {len(request.shots)}; allowed: from 1 to {MAX_SHOTS_PER_JOB}")
-    violations = list(_job_violations(request.job))
+    violations = list(_job_violations(request.job, JOB_FIELDS))
     shots = []
     for index, message in enumerate(request.shots):
         try:
@@ -103,12 +107,26 @@ def _content_sha256(request: pb.CreateJobRequest) -> str:
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _job_violations(job: resources_pb2.Job) -> Iterator[Violation]:
-    if len(job.display_name) > 128:
-        yield Violation("job.display_name", "is longer than 128 characters")
-    if "\0" in job.display_name:  # which PostgreSQL cannot keep
-        yield Violation("job.display_name", "has a NUL character")
-    if not 0 <= job.priority <= 100:
+def read_update(request: pb.UpdateJobRequest) -> dict[str, Any]:
+    """What is to be changed in a job: field to new value. Raises Refusal."""
+    paths = request.update_mask.paths
+    wrong = [path for path in paths if path not in JOB_FIELDS]
+    if wrong or not paths:
+        given = f"has {wrong[0]!r}" if wrong else "is empty"
+        raise invalid("update_mask", f"{given}; allowed: {', '.join(JOB_FIELDS)}")
+    violations = tuple(_job_violations(request.job, paths))
+    if violations:
+        raise invalid_fields(violations)
+    return {path: getattr(request.job, path) for path in paths}
+
+
+def _job_violations(job: resources_pb2.Job, fields: Collection[str]) -> Iterator[Violation]:
+    if "display_name" in fields:
+        if len(job.display_name) > 128:
+            yield Violation("job.display_name", "is longer than 128 characters")
+        if "\0" in job.display_name:  # which PostgreSQL cannot keep
+            yield Violation("job.display_name", "has a NUL character")
+    if "priority" in fields and not 0 <= job.priority <= 100:
         yield Violation("job.priority", f"is {job.priority}; allowed: from 0 to 100")
 
 

@@ -104,6 +104,17 @@ class RenderService(pb_grpc.RenderServiceServicer):
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 
     @unary
+    async def UpdateJob(  # noqa: N802
+        self, request: pb.UpdateJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Changes a job's name or priority."""
+        job_id = names.job_id(request.job.name, "job.name")
+        changes = intake.read_update(request)
+        job = await self._store.database.write(jobs.update_job, job_id, **changes)
+        log.info("job.updated", job=job.name, **changes)
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
     async def DeleteJob(  # noqa: N802
         self, request: pb.DeleteJobRequest, context: Context
     ) -> Empty:

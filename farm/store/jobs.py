@@ -1,4 +1,4 @@
-"""Jobs and their shots: create, read, pause, resume, cancel, delete."""
+"""Jobs and their shots: create, read, update, pause, resume, cancel, delete."""
 
 from __future__ import annotations
 
@@ -142,6 +142,29 @@ def waiting_models(conn: Connection, job_id: str) -> set[str]:
     shot = schema.shot
     query = select(shot.c.model).where(shot.c.job_id == job_id, shot.c.state == ShotState.QUEUED)
     return set(conn.execute(query.distinct()).scalars())
+
+
+def update_job(
+    conn: Connection,
+    job_id: str,
+    *,
+    display_name: str | None = None,
+    priority: int | None = None,
+) -> Job:
+    """Changes what is given, in the job and in every shot of it. Raises NotFound."""
+    given = {"display_name": display_name, "priority": priority}
+    values = {name: value for name, value in given.items() if value is not None}
+    job, shot = schema.job, schema.shot
+    conn.execute(update(job).where(job.c.id == job_id).values(values))
+    if priority is not None:
+        conn.execute(
+            update(shot)
+            .where(shot.c.job_id == job_id, shot.c.priority != priority)
+            .values(priority=priority)
+        )
+    found = get_job(conn, job_id)
+    record_change(conn, job_id, None)
+    return found
 
 
 def pause_job(conn: Connection, job_id: str, now_s: float) -> Job:

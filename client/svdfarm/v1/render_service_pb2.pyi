@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import svdfarm.v1.resources_pb2
@@ -128,6 +129,29 @@ class ListJobsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token"]) -> None: ...
 
 global___ListJobsResponse = ListJobsResponse
+
+@typing.final
+class UpdateJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    @property
+    def job(self) -> svdfarm.v1.resources_pb2.Job:
+        """`name` says which job: jobs/{job}"""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        job: svdfarm.v1.resources_pb2.Job | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["job", b"job", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "update_mask", b"update_mask"]) -> None: ...
+
+global___UpdateJobRequest = UpdateJobRequest
 
 @typing.final
 class DeleteJobRequest(google.protobuf.message.Message):

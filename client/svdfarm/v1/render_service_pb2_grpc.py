@@ -62,6 +62,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/UpdateJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/svdfarm.v1.RenderService/DeleteJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.SerializeToString,
@@ -142,6 +147,14 @@ class RenderServiceServicer(object):
 
     def ListJobs(self, request, context):
         """Newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJob(self, request, context):
+        """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+        INVALID_ARGUMENT: the mask is empty or names something else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,6 +247,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
             ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
@@ -412,6 +430,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/ListJobs',
             svdfarm_dot_v1_dot_render__service__pb2.ListJobsRequest.SerializeToString,
             svdfarm_dot_v1_dot_render__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/UpdateJob',
+            svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,

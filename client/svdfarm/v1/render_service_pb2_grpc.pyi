@@ -59,6 +59,14 @@ class RenderServiceStub:
     ]
     """Newest first."""
 
+    UpdateJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+    INVALID_ARGUMENT: the mask is empty or names something else.
+    """
+
     DeleteJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
         google.protobuf.empty_pb2.Empty,
@@ -153,6 +161,14 @@ class RenderServiceAsyncStub:
         svdfarm.v1.render_service_pb2.ListJobsResponse,
     ]
     """Newest first."""
+
+    UpdateJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+    INVALID_ARGUMENT: the mask is empty or names something else.
+    """
 
     DeleteJob: grpc.aio.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
@@ -258,6 +274,16 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.render_service_pb2.ListJobsResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.ListJobsResponse]]:
         """Newest first."""
+
+    @abc.abstractmethod
+    def UpdateJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+        INVALID_ARGUMENT: the mask is empty or names something else.
+        """
 
     @abc.abstractmethod
     def DeleteJob(

@@ -44,3 +44,15 @@ def test_delete_takes_several_jobs_and_goes_on_behind_one_that_is_refused(
     assert "error: there is no job jobs/nowhere" in deleted.err
     assert on_farm("show", ended).code == 1
     on_farm("cancel", waits)
+
+
+def test_a_priority_is_changed_or_refused(on_farm: Command, jobs_yaml: JobsYaml) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS))
+
+    changed = on_farm("priority", name, "70", "--json")
+    refused = on_farm("priority", name, "101")
+
+    assert json.loads(changed.out)["priority"] == 70
+    assert (refused.code, refused.out) == (1, "")
+    assert "job.priority is 101; allowed: from 0 to 100" in refused.err
+    on_farm("cancel", name)

@@ -57,7 +57,18 @@ def test_a_wrong_call_ends_with_1_and_says_why(
 
 def test_help_and_version_succeed(command: Command) -> None:
     assert command("--version").out == f"svdfarm {package.__version__}\n"
-    verbs = ("submit", "watch", "jobs", "show", "download", "pause", "resume", "cancel", "delete")
+    verbs = (
+        "submit",
+        "watch",
+        "jobs",
+        "show",
+        "download",
+        "pause",
+        "resume",
+        "cancel",
+        "delete",
+        "priority",
+    )
     for verb in ([], *([verb] for verb in verbs)):
         assert command(*verb, "--help").code == 0
 

@@ -138,6 +138,19 @@ def test_a_paused_job_goes_on_when_it_is_resumed(client: Client, photo: Path) ->
     handle.cancel()
 
 
+def test_an_update_changes_what_is_given(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"), display_name="a", priority=5)
+
+    named = handle.update(display_name="b")
+    moved = handle.update(priority=0)
+
+    assert (named.display_name, named.priority) == ("b", 5)
+    assert (moved.display_name, moved.priority) == ("b", 0)
+    with pytest.raises(svdfarm.Rejected, match="update_mask is empty"):
+        handle.update()
+    handle.cancel()
+
+
 def test_only_a_job_that_has_ended_is_deleted(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"))
 

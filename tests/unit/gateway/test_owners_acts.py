@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from farm.gateway.server import Gateway
 from svdfarm.v1 import render_service_pb2 as pb
@@ -45,3 +46,38 @@ def test_a_job_that_is_being_cancelled_cannot_be_paused(
             caller.render.PauseJob(pb.PauseJobRequest(name=job.name))
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert reason(refused.value) == "JOB_CANCELLING"
+
+
+def test_only_what_the_mask_names_is_changed(caller: Caller) -> None:
+    job = caller.create(caller.shot())
+    wanted = Job(name=job.name, display_name="other", priority=9)
+    request = pb.UpdateJobRequest(job=wanted, update_mask=FieldMask(paths=["priority"]))
+    updated = caller.render.UpdateJob(request)
+    assert (updated.priority, updated.display_name) == (9, "a job")
+    # Zero is a priority too.
+    request.job.priority = 0
+    request.update_mask.paths.append("display_name")
+    updated = caller.render.UpdateJob(request)
+    assert (updated.priority, updated.display_name) == (0, "other")
+
+
+@pytest.mark.parametrize(
+    ("paths", "job", "told"),
+    [
+        ([], Job(), "update_mask is empty; allowed: display_name, priority"),
+        (["priority", "state"], Job(), "update_mask has 'state'; allowed: display_name, priority"),
+        (["*"], Job(), "update_mask has '*'; allowed: display_name, priority"),
+        (["priority"], Job(priority=101), "job.priority is 101; allowed: from 0 to 100"),
+        (["display_name"], Job(display_name="x" * 129), "job.display_name is longer than 128"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(
+    caller: Caller, paths: list[str], job: Job, told: str
+) -> None:
+    before = caller.create(caller.shot())
+    job = Job(name=before.name, priority=job.priority, display_name=job.display_name)
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.render.UpdateJob(pb.UpdateJobRequest(job=job, update_mask=FieldMask(paths=paths)))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert told in str(refused.value.details())
+    assert caller.job(before.name) == before
