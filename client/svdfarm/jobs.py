@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -122,6 +122,24 @@ class JobHandle:
         """Lets a paused job go on; any other stays as it is. Raises as `pause`."""
         call, render = self._connection.call, self._connection.render
         return wire.job_from_wire(call(render.ResumeJob, rpc.ResumeJobRequest(name=self.name)))
+
+    def requeue(
+        self,
+        states: Iterable[ShotState] = (ShotState.FAILED,),
+        shots: Iterable[str | Shot] = (),
+    ) -> int:
+        """Queues shots again that ended in `states`, FAILED or CANCELLED; returns how many.
+
+        `shots` (or their names) narrows them down. Called again it changes nothing. Raises Rejected
+        for a job that is being cancelled, and for a shot of `shots` that ended otherwise.
+        """
+        request = rpc.RequeueJobRequest(
+            name=self.name,
+            states=[pb.Shot.State.Value(state) for state in states],
+            shots=[shot.name if isinstance(shot, Shot) else shot for shot in shots],
+        )
+        answer = self._connection.call(self._connection.render.RequeueJob, request)
+        return answer.requeued_shot_count
 
     def update(self, *, priority: int | None = None, display_name: str | None = None) -> Job:
         """Changes what is given; shots that wait are served by the new priority, from 0 to 100."""

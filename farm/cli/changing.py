@@ -1,4 +1,4 @@
-"""`farm pause`, `resume`, `priority`, `cancel` and `delete`: what a job's owner may ask for."""
+"""`farm pause`, `resume`, `requeue`, `priority`, `cancel`, `delete`: what a job's owner asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.exits import Exit
+from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Token
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
-    for verb in (pause, resume, priority, cancel, delete):
+    for verb in (pause, resume, requeue, priority, cancel, delete):
         app.command()(verb)
 
 
@@ -49,6 +49,58 @@ def resume(
 
     with connecting.client(ctx, address, token, connect_timeout) as client:
         return _each(client, jobs, lambda job: _print_job(job.resume(), as_json=as_json))
+
+
+def requeue(
+    ctx: typer.Context,
+    job: JobName,
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="failed|cancelled",
+            help="Which shots; may be given twice.  [default: failed]",
+            show_default=False,
+        ),
+    ] = None,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--shot",
+            metavar="N",
+            min=1,
+            help="Only this one, counted from 1; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Render shots of a job again that failed or were cancelled."""
+    from farm.cli import as_json as json_lines
+    from farm.cli import connecting
+    from svdfarm import ShotState
+
+    wanted = [_state(state) for state in states or ["failed"]]
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        handle = client.job(job)
+        named = [f"{handle.name}/shots/{number}" for number in shots or ()]
+        n = handle.requeue([ShotState(state) for state in wanted], named)
+        found = handle.get()
+    if as_json:
+        line = {"event": "requeued", "requeued_shot_count": n, **json_lines.job(found)}
+        print(json_lines.line(line))  # noqa: T201
+    else:
+        print(f"{found.name} {found.state}, shots queued again: {n}")  # noqa: T201
+    return Exit.SUCCEEDED
+
+
+def _state(given: str) -> str:
+    if given.lower() not in ("failed", "cancelled"):
+        raise CommandFailed(f"--state is {given!r}; allowed: failed, cancelled")
+    return given.upper()
 
 
 def priority(

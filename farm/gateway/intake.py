@@ -24,6 +24,7 @@ from farm.jobs.params import (
     problems,
     resolve,
 )
+from farm.jobs.states import REQUEUED_STATES, ShotState
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
 from farm.store import inputs
@@ -32,7 +33,6 @@ from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
-
 
 JOB_FIELDS = ("display_name", "priority")  # what a caller may set in a job
 
@@ -118,6 +118,25 @@ def read_update(request: pb.UpdateJobRequest) -> dict[str, Any]:
     if violations:
         raise invalid_fields(violations)
     return {path: getattr(request.job, path) for path in paths}
+
+
+def read_requeue(request: pb.RequeueJobRequest) -> tuple[set[ShotState], set[int]]:
+    """Shots of which states, and which by their numbers, are to be requeued. Raises Refusal."""
+    known = resources_pb2.Shot.State
+    states = set()
+    for given in request.states:
+        name = known.Name(given) if given in known.values() else str(given)
+        if name not in REQUEUED_STATES:
+            allowed = ", ".join(sorted(REQUEUED_STATES))
+            raise invalid("states", f"has {name}; allowed: {allowed}")
+        states.add(ShotState(name))
+    numbers = set()
+    for index, name in enumerate(request.shots):
+        key = names.shot_key(name, f"shots[{index}]")
+        if f"jobs/{key.job_id}" != request.name:
+            raise invalid(f"shots[{index}]", f"is {name!r}; allowed: shots of {request.name}")
+        numbers.add(key.number)
+    return states or {ShotState.FAILED}, numbers
 
 
 def _job_violations(job: resources_pb2.Job, fields: Collection[str]) -> Iterator[Violation]:

@@ -21,6 +21,7 @@ from farm.jobs.states import JobState, ShotState
 from farm.store import inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
+from farm.store.requeue import requeue_job
 from farm.store.store import Store
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
@@ -159,6 +160,21 @@ class RenderService(pb_grpc.RenderServiceServicer):
         )
         log.info("job.resumed", job=job.name, state=str(job.state))
         return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def RequeueJob(  # noqa: N802
+        self, request: pb.RequeueJobRequest, context: Context
+    ) -> pb.RequeueJobResponse:
+        """Queues shots again that failed or were cancelled."""
+        job_id = names.job_id(request.name)
+        states, numbers = intake.read_requeue(request)
+        job, n = await self._store.database.write(
+            requeue_job, job_id, states, numbers, self._store.clock.wall_s()
+        )
+        log.info("job.requeued", job=job.name, shots=n)
+        return pb.RequeueJobResponse(
+            job=job_to_wire(job, await self._notice(job)), requeued_shot_count=n
+        )
 
     @streaming
     async def WatchJob(  # noqa: N802

@@ -154,6 +154,8 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_NOT_ENDED")
         case store_errors.JobCancelling():
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_CANCELLING")
+        case store_errors.ShotNotRequeued():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "SHOT_NOT_REQUEUED")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

@@ -218,6 +218,55 @@ class ResumeJobRequest(google.protobuf.message.Message):
 global___ResumeJobRequest = ResumeJobRequest
 
 @typing.final
+class RequeueJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    SHOTS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: jobs/{job}"""
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[svdfarm.v1.resources_pb2.Shot.State.ValueType]:
+        """FAILED, CANCELLED or both; empty is FAILED."""
+
+    @property
+    def shots(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Only these. Format: jobs/{job}/shots/{shot}. Empty is every shot of the job."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        states: collections.abc.Iterable[svdfarm.v1.resources_pb2.Shot.State.ValueType] | None = ...,
+        shots: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "shots", b"shots", "states", b"states"]) -> None: ...
+
+global___RequeueJobRequest = RequeueJobRequest
+
+@typing.final
+class RequeueJobResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    REQUEUED_SHOT_COUNT_FIELD_NUMBER: builtins.int
+    requeued_shot_count: builtins.int
+    """How many shots were queued again."""
+    @property
+    def job(self) -> svdfarm.v1.resources_pb2.Job: ...
+    def __init__(
+        self,
+        *,
+        job: svdfarm.v1.resources_pb2.Job | None = ...,
+        requeued_shot_count: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["job", b"job"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "requeued_shot_count", b"requeued_shot_count"]) -> None: ...
+
+global___RequeueJobResponse = RequeueJobResponse
+
+@typing.final
 class WatchJobRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

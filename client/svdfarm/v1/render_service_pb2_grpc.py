@@ -87,6 +87,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
                 _registered_method=True)
+        self.RequeueJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/RequeueJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/svdfarm.v1.RenderService/WatchJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.WatchJobRequest.SerializeToString,
@@ -191,6 +196,17 @@ class RenderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequeueJob(self, request, context):
+        """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+        each, with attempts of its own. Called again it changes nothing: those shots are queued.
+        INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+        FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+        ended in a state that was not asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """Sends the job and its shots as they are, then every change, until the job has ended.
         Carries no video bytes: on a SUCCEEDED shot, call DownloadVideo.
@@ -272,6 +288,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.ResumeJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'RequeueJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequeueJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -565,6 +586,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/ResumeJob',
             svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequeueJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/RequeueJob',
+            svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -97,6 +97,17 @@ class RenderServiceStub:
     FAILED_PRECONDITION: the job is being cancelled.
     """
 
+    RequeueJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        svdfarm.v1.render_service_pb2.RequeueJobResponse,
+    ]
+    """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+    each, with attempts of its own. Called again it changes nothing: those shots are queued.
+    INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+    FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+    ended in a state that was not asked for.
+    """
+
     WatchJob: grpc.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.WatchJobRequest,
         svdfarm.v1.render_service_pb2.WatchJobResponse,
@@ -198,6 +209,17 @@ class RenderServiceAsyncStub:
     ]
     """Lets a paused job go on; one that is not paused is returned as it is.
     FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    RequeueJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        svdfarm.v1.render_service_pb2.RequeueJobResponse,
+    ]
+    """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+    each, with attempts of its own. Called again it changes nothing: those shots are queued.
+    INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+    FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+    ended in a state that was not asked for.
     """
 
     WatchJob: grpc.aio.UnaryStreamMultiCallable[
@@ -321,6 +343,19 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
         """Lets a paused job go on; one that is not paused is returned as it is.
         FAILED_PRECONDITION: the job is being cancelled.
+        """
+
+    @abc.abstractmethod
+    def RequeueJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.render_service_pb2.RequeueJobResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.RequeueJobResponse]]:
+        """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+        each, with attempts of its own. Called again it changes nothing: those shots are queued.
+        INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+        FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+        ended in a state that was not asked for.
         """
 
     @abc.abstractmethod

@@ -56,3 +56,22 @@ def test_a_priority_is_changed_or_refused(on_farm: Command, jobs_yaml: JobsYaml)
     assert (refused.code, refused.out) == (1, "")
     assert "job.priority is 101; allowed: from 0 to 100" in refused.err
     on_farm("cancel", name)
+
+
+def test_a_requeue_says_how_many_shots_are_queued_again(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS, "name: too, model: svd"))
+    on_farm("cancel", name)
+
+    nothing = on_farm("requeue", name)
+    one = on_farm("requeue", name, "--state", "cancelled", "--shot", "2")
+    rest = on_farm("requeue", name, "--state", "cancelled", "--state", "failed", "--json")
+    wrong = on_farm("requeue", name, "--state", "succeeded")
+
+    assert nothing.lines == [f"{name} CANCELLED, shots queued again: 0"]
+    assert one.lines == [f"{name} QUEUED, shots queued again: 1"]
+    assert json.loads(rest.out)["requeued_shot_count"] == 1
+    assert wrong.code == 1
+    assert "--state is 'succeeded'; allowed: failed, cancelled" in wrong.err
+    on_farm("cancel", name)

@@ -68,6 +68,7 @@ def test_help_and_version_succeed(command: Command) -> None:
         "cancel",
         "delete",
         "priority",
+        "requeue",
     )
     for verb in ([], *([verb] for verb in verbs)):
         assert command(*verb, "--help").code == 0

@@ -138,6 +138,21 @@ def test_a_paused_job_goes_on_when_it_is_resumed(client: Client, photo: Path) ->
     handle.cancel()
 
 
+def test_cancelled_shots_are_requeued_where_they_are_asked_for(client: Client, photo: Path) -> None:
+    handle = client.submit([photo, photo], params=RenderParams(model="svd"))
+    handle.cancel()
+    first, _ = handle.shots()
+
+    assert handle.requeue() == 0
+    with pytest.raises(svdfarm.Rejected, match="is CANCELLED; ask for"):
+        handle.requeue(shots=[first])
+    assert handle.requeue([ShotState.CANCELLED], [first]) == 1
+    assert handle.requeue([ShotState.CANCELLED]) == 1
+
+    assert [shot.state for shot in handle.shots()] == [ShotState.QUEUED] * 2
+    handle.cancel()
+
+
 def test_an_update_changes_what_is_given(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"), display_name="a", priority=5)
 

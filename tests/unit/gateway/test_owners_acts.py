@@ -1,4 +1,4 @@
-"""Pause, resume and what else a job's owner may ask for; everything but the GPU is real."""
+"""Pause, resume, requeue and what else an owner may ask for; everything but the GPU is real."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from farm.gateway.server import Gateway
+from farm.jobs.params import RenderParams
+from farm.render.errors import ParamsRejected
+from farm.render.fake import FakeRenderer
+from farm.render.renderer import Rendered
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1.resources_pb2 import Job, Shot
 from tests.running import eventually, running_worker
@@ -46,6 +50,56 @@ def test_a_job_that_is_being_cancelled_cannot_be_paused(
             caller.render.PauseJob(pb.PauseJobRequest(name=job.name))
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert reason(refused.value) == "JOB_CANCELLING"
+
+
+def test_a_requeued_job_is_rendered_and_watched_to_its_new_end(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    class Impossible(FakeRenderer):
+        def render(self, image: bytes, params: RenderParams, *_: object, **__: object) -> Rendered:
+            raise ParamsRejected("not here")
+
+    job = caller.create(caller.shot("a"), caller.shot("b"))
+    with running_worker(str(gateway.address), tmp_path, renderer=Impossible()):
+        told = caller.watch(job.name)
+    assert told[-1].job.state == Job.FAILED
+    request = pb.RequeueJobRequest(name=job.name, shots=[f"{job.name}/shots/2"])
+    answer = caller.render.RequeueJob(request)
+    assert (answer.requeued_shot_count, answer.job.state) == (1, Job.RUNNING)
+    assert caller.render.RequeueJob(request).requeued_shot_count == 0
+    # An old token leads into the new round.
+    resumed = caller.render.WatchJob(
+        pb.WatchJobRequest(name=job.name, resume_token=told[-1].resume_token), timeout=60
+    )
+    assert next(resumed).shot.state == Shot.QUEUED
+    with running_worker(str(gateway.address), tmp_path):
+        last = list(resumed)[-1].job
+    assert (last.state, last.succeeded_shot_count, last.failed_shot_count) == (Job.FAILED, 1, 1)
+    shots = caller.shots(job.name)
+    assert [(s.state, s.attempt_count) for s in shots] == [(Shot.FAILED, 1), (Shot.SUCCEEDED, 2)]
+    request.shots[:] = [shots[1].name]
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.render.RequeueJob(request)
+    assert reason(refused.value) == "SHOT_NOT_REQUEUED"
+
+
+@pytest.mark.parametrize(
+    ("states", "shots", "told"),
+    [
+        ([Shot.SUCCEEDED], [], "states has SUCCEEDED; allowed: CANCELLED, FAILED"),
+        ([Shot.FAILED, 77], [], "states has 77; allowed: CANCELLED, FAILED"),
+        ([], ["shots/1"], "shots[0] is 'shots/1'; allowed: jobs/ID/shots/NUMBER"),
+        ([], ["jobs/other/shots/1"], "shots[0] is 'jobs/other/shots/1'; allowed: shots of jobs/"),
+    ],
+)
+def test_a_requeue_of_what_cannot_be_requeued_is_refused(
+    caller: Caller, states: list[Shot.State.ValueType], shots: list[str], told: str
+) -> None:
+    job = caller.create(caller.shot())
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.render.RequeueJob(pb.RequeueJobRequest(name=job.name, states=states, shots=shots))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert told in str(refused.value.details())
 
 
 def test_only_what_the_mask_names_is_changed(caller: Caller) -> None:

@@ -212,7 +212,7 @@ def test_a_new_priority_moves_what_waits_and_tells_the_watchers(database: Databa
     database.submit(jobs.update_job, first.id, priority=8, display_name="new").result()
     database.submit(leases.fail, claimed.lease, Reason.WORKER_LOST, "", 3.0).result()
     queued = database.submit(leases.queue, ["tiny"], 10).result()
-    assert [q.key for q in queued][0] == key
+    assert queued[0].key == key
     assert database.submit(jobs.get_job, first.id).result().display_name == "new"
 
 
