@@ -1,15 +1,18 @@
-"""A job on the farm, to watch, wait for, cancel and collect."""
+"""A job on the farm, to watch, wait for, collect, pause, cancel and delete."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from svdfarm import downloading, watching, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import SaveFailed
 from svdfarm.resources import Job, Shot, ShotState, Video
 from svdfarm.v1 import render_service_pb2 as rpc
+from svdfarm.v1 import resources_pb2 as pb
 
 _PAGE_SIZE = 1000
 
@@ -106,6 +109,52 @@ class JobHandle:
         """Asks for cancellation and returns at once; a job that has ended stays as it is."""
         call, render = self._connection.call, self._connection.render
         return wire.job_from_wire(call(render.CancelJob, rpc.CancelJobRequest(name=self.name)))
+
+    def pause(self) -> Job:
+        """Starts no shot from now on; those on a GPU finish. A job that has ended stays as it is.
+
+        Raises Rejected for a job that is being cancelled.
+        """
+        call, render = self._connection.call, self._connection.render
+        return wire.job_from_wire(call(render.PauseJob, rpc.PauseJobRequest(name=self.name)))
+
+    def resume(self) -> Job:
+        """Lets a paused job go on; any other stays as it is. Raises as `pause`."""
+        call, render = self._connection.call, self._connection.render
+        return wire.job_from_wire(call(render.ResumeJob, rpc.ResumeJobRequest(name=self.name)))
+
+    def requeue(
+        self,
+        states: Iterable[ShotState] = (ShotState.FAILED,),
+        shots: Iterable[str | Shot] = (),
+    ) -> int:
+        """Queues shots again that ended in `states`, FAILED or CANCELLED; returns how many.
+
+        `shots` (or their names) narrows them down. Called again it changes nothing. Raises Rejected
+        for a job that is being cancelled, and for a shot of `shots` that ended otherwise.
+        """
+        request = rpc.RequeueJobRequest(
+            name=self.name,
+            states=[pb.Shot.State.Value(state) for state in states],
+            shots=[shot.name if isinstance(shot, Shot) else shot for shot in shots],
+        )
+        answer = self._connection.call(self._connection.render.RequeueJob, request)
+        return answer.requeued_shot_count
+
+    def update(self, *, priority: int | None = None, display_name: str | None = None) -> Job:
+        """Changes what is given; shots that wait are served by the new priority, from 0 to 100."""
+        given = {"priority": priority, "display_name": display_name}
+        changes = {name: value for name, value in given.items() if value is not None}
+        request = rpc.UpdateJobRequest(
+            job=pb.Job(name=self.name, priority=priority or 0, display_name=display_name or ""),
+            update_mask=FieldMask(paths=list(changes)),
+        )
+        return wire.job_from_wire(self._connection.call(self._connection.render.UpdateJob, request))
+
+    def delete(self) -> None:
+        """Deletes the job, its shots and its videos. Raises Rejected for one that has not ended."""
+        request = rpc.DeleteJobRequest(name=self.name)
+        self._connection.call(self._connection.render.DeleteJob, request)
 
 
 def _plain(name: str) -> str:

@@ -20,7 +20,7 @@ class JobState(enum.StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended: it never changes again."""
+        """Whether the job has ended: it changes only if somebody requeues shots of it."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -35,7 +35,7 @@ class ShotState(enum.StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the shot has ended: it never changes again."""
+        """Whether the shot has ended: only a requeue changes it, and never one that succeeded."""
         return self in {ShotState.SUCCEEDED, ShotState.FAILED, ShotState.CANCELLED}
 
 

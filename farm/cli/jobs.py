@@ -1,4 +1,4 @@
-"""`farm jobs`, `show`, `watch`, `download` and `cancel`: jobs that the farm has."""
+"""`farm jobs`, `show`, `watch` and `download`: jobs that the farm has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
-    for verb in (watch, jobs, show, download, cancel):
+    for verb in (watch, jobs, show, download):
         app.command()(verb)
 
 
@@ -141,27 +141,6 @@ def download(
         told = f"{found.name} has not ended: {views.counts(found)}; farm watch {found.name}"
         print(told, file=sys.stderr)  # noqa: T201
     return Exit.REFUSED if saver.failed else following.ending(found)
-
-
-def cancel(
-    ctx: typer.Context,
-    job: JobName,
-    as_json: AsJson = False,
-    connect_timeout: ConnectTimeout = None,
-    address: Address = None,
-    token: Token = None,
-) -> int:
-    """Cancel a job; shots on a GPU end at their next step, finished videos stay."""
-    from farm.cli import as_json as json_lines
-    from farm.cli import connecting, views
-
-    with connecting.client(ctx, address, token, connect_timeout) as client:
-        found = client.job(job).cancel()
-    if as_json:
-        print(json_lines.line(json_lines.job(found)))  # noqa: T201
-    else:
-        print(f"{found.name} {found.state} {views.counts(found)}")  # noqa: T201
-    return Exit.SUCCEEDED
 
 
 def _print_job(job: Job, shots: list[Shot]) -> None:

@@ -50,3 +50,4 @@ Out = Annotated[
     typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.", show_default=False),
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="jobs/ID, or only the ID.")]
+JobNames = Annotated[list[str], typer.Argument(metavar="JOB...", help="jobs/ID, or only the ID.")]

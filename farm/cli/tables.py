@@ -44,6 +44,7 @@ STYLES = {
     "FAILED": "red",
     "CANCELLED": "yellow",
     "CANCELLING": "yellow",
+    "PAUSED": "yellow",
     "RENDERING": "cyan",
     "RUNNING": "cyan",
     "ACTIVE": "cyan",

@@ -1,4 +1,4 @@
-"""What users send, checked: images, and the shots of a job. All or nothing."""
+"""What users send, checked: images, and jobs with their shots. All or nothing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import hashlib
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -23,6 +24,7 @@ from farm.jobs.params import (
     problems,
     resolve,
 )
+from farm.jobs.states import REQUEUED_STATES, ShotState
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
 from farm.store import inputs
@@ -31,6 +33,8 @@ from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
+
+JOB_FIELDS = ("display_name", "priority")  # what a caller may set in a job
 
 
 async def receive_image(
@@ -79,7 +83,7 @@ def read_job(
     """The job that a request describes, every parameter resolved. Raises Refusal."""
     if not 1 <= len(request.shots) <= MAX_SHOTS_PER_JOB:
         raise invalid("shots", f"has {len(request.shots)}; allowed: from 1 to {MAX_SHOTS_PER_JOB}")
-    violations = list(_job_violations(request.job))
+    violations = list(_job_violations(request.job, JOB_FIELDS))
     shots = []
     for index, message in enumerate(request.shots):
         try:
@@ -103,12 +107,45 @@ def _content_sha256(request: pb.CreateJobRequest) -> str:
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _job_violations(job: resources_pb2.Job) -> Iterator[Violation]:
-    if len(job.display_name) > 128:
-        yield Violation("job.display_name", "is longer than 128 characters")
-    if "\0" in job.display_name:  # which PostgreSQL cannot keep
-        yield Violation("job.display_name", "has a NUL character")
-    if not 0 <= job.priority <= 100:
+def read_update(request: pb.UpdateJobRequest) -> dict[str, Any]:
+    """What is to be changed in a job: field to new value. Raises Refusal."""
+    paths = request.update_mask.paths
+    wrong = [path for path in paths if path not in JOB_FIELDS]
+    if wrong or not paths:
+        given = f"has {wrong[0]!r}" if wrong else "is empty"
+        raise invalid("update_mask", f"{given}; allowed: {', '.join(JOB_FIELDS)}")
+    violations = tuple(_job_violations(request.job, paths))
+    if violations:
+        raise invalid_fields(violations)
+    return {path: getattr(request.job, path) for path in paths}
+
+
+def read_requeue(request: pb.RequeueJobRequest) -> tuple[set[ShotState], set[int]]:
+    """Shots of which states, and which by their numbers, are to be requeued. Raises Refusal."""
+    known = resources_pb2.Shot.State
+    states = set()
+    for given in request.states:
+        name = known.Name(given) if given in known.values() else str(given)
+        if name not in REQUEUED_STATES:
+            allowed = ", ".join(sorted(REQUEUED_STATES))
+            raise invalid("states", f"has {name}; allowed: {allowed}")
+        states.add(ShotState(name))
+    numbers = set()
+    for index, name in enumerate(request.shots):
+        key = names.shot_key(name, f"shots[{index}]")
+        if f"jobs/{key.job_id}" != request.name:
+            raise invalid(f"shots[{index}]", f"is {name!r}; allowed: shots of {request.name}")
+        numbers.add(key.number)
+    return states or {ShotState.FAILED}, numbers
+
+
+def _job_violations(job: resources_pb2.Job, fields: Collection[str]) -> Iterator[Violation]:
+    if "display_name" in fields:
+        if len(job.display_name) > 128:
+            yield Violation("job.display_name", "is longer than 128 characters")
+        if "\0" in job.display_name:  # which PostgreSQL cannot keep
+            yield Violation("job.display_name", "has a NUL character")
+    if "priority" in fields and not 0 <= job.priority <= 100:
         yield Violation("job.priority", f"is {job.priority}; allowed: from 0 to 100")
 
 

@@ -17,10 +17,11 @@ from farm.gateway.wall import Context, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.gateway.workers import Workers
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
-from farm.jobs.states import ShotState
+from farm.jobs.states import JobState, ShotState
 from farm.store import inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
+from farm.store.requeue import requeue_job
 from farm.store.store import Store
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
@@ -104,6 +105,17 @@ class RenderService(pb_grpc.RenderServiceServicer):
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 
     @unary
+    async def UpdateJob(  # noqa: N802
+        self, request: pb.UpdateJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Changes a job's name or priority."""
+        job_id = names.job_id(request.job.name, "job.name")
+        changes = intake.read_update(request)
+        job = await self._store.database.write(jobs.update_job, job_id, **changes)
+        log.info("job.updated", job=job.name, **changes)
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
     async def DeleteJob(  # noqa: N802
         self, request: pb.DeleteJobRequest, context: Context
     ) -> Empty:
@@ -126,6 +138,43 @@ class RenderService(pb_grpc.RenderServiceServicer):
         for lease in held:
             self._dispatcher.cancel(lease.worker, lease.lease)
         return job_to_wire(job)
+
+    @unary
+    async def PauseJob(  # noqa: N802
+        self, request: pb.PauseJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Starts nothing more of a job; what renders finishes."""
+        job = await self._store.database.write(
+            jobs.pause_job, names.job_id(request.name), self._store.clock.wall_s()
+        )
+        log.info("job.paused", job=job.name, state=str(job.state), rendering=job.counts.rendering)
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def ResumeJob(  # noqa: N802
+        self, request: pb.ResumeJobRequest, context: Context
+    ) -> resources_pb2.Job:
+        """Goes on with a paused job."""
+        job = await self._store.database.write(
+            jobs.resume_job, names.job_id(request.name), self._store.clock.wall_s()
+        )
+        log.info("job.resumed", job=job.name, state=str(job.state))
+        return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def RequeueJob(  # noqa: N802
+        self, request: pb.RequeueJobRequest, context: Context
+    ) -> pb.RequeueJobResponse:
+        """Queues shots again that failed or were cancelled."""
+        job_id = names.job_id(request.name)
+        states, numbers = intake.read_requeue(request)
+        job, n = await self._store.database.write(
+            requeue_job, job_id, states, numbers, self._store.clock.wall_s()
+        )
+        log.info("job.requeued", job=job.name, shots=n)
+        return pb.RequeueJobResponse(
+            job=job_to_wire(job, await self._notice(job)), requeued_shot_count=n
+        )
 
     @streaming
     async def WatchJob(  # noqa: N802
@@ -196,6 +245,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
         return self._default_model or next(iter(self._workers.models()), SVD_XT.name)
 
     async def _notice(self, job: Job) -> str:
+        if job.state is JobState.PAUSED:
+            rendering = job.counts.rendering
+            finish = f"; {rendering} that render now finish" if rendering else ""
+            return f"paused: no shot starts until it is resumed{finish}"
         if not job.counts.queued:
             return ""
         waiting = await self._store.database.read(jobs.waiting_models, job.id)

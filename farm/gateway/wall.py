@@ -152,6 +152,10 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.ALREADY_EXISTS, str(error), "REQUEST_ID_REUSED")
         case store_errors.JobNotEnded():
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_NOT_ENDED")
+        case store_errors.JobCancelling():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_CANCELLING")
+        case store_errors.ShotNotRequeued():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "SHOT_NOT_REQUEUED")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

@@ -25,6 +25,7 @@ class ShotEvent(enum.StrEnum):
     RETRY = "RETRY"  # the attempt is over without an ending: lost, interrupted or retryable
     FAIL = "FAIL"
     CANCEL = "CANCEL"
+    REQUEUE = "REQUEUE"  # its owner opens a new round: attempts go on, none of them is charged
 
 
 class JobState(enum.StrEnum):
@@ -54,9 +55,14 @@ TRANSITIONS: Mapping[tuple[ShotState, ShotEvent], ShotState] = {
     (ShotState.RENDERING, ShotEvent.RETRY): ShotState.QUEUED,
     (ShotState.RENDERING, ShotEvent.FAIL): ShotState.FAILED,
     (ShotState.RENDERING, ShotEvent.CANCEL): ShotState.CANCELLED,
+    (ShotState.FAILED, ShotEvent.REQUEUE): ShotState.QUEUED,
+    (ShotState.CANCELLED, ShotEvent.REQUEUE): ShotState.QUEUED,
 }
 
 FINAL_SHOT_STATES = frozenset({ShotState.SUCCEEDED, ShotState.FAILED, ShotState.CANCELLED})
+REQUEUED_STATES = frozenset(
+    before for before, event in TRANSITIONS if event is ShotEvent.REQUEUE
+)  # never SUCCEEDED: a video, once published, stays
 FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 

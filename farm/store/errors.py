@@ -7,7 +7,9 @@ StoreError
 ├── DatabaseUrlInvalid a database's URL that cannot be used
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
-└── JobNotEnded        a job that has not ended cannot be deleted
+├── JobNotEnded        a job that has not ended cannot be deleted
+├── JobCancelling      a job that is being cancelled cannot be asked for anything else
+└── ShotNotRequeued    a shot that was named for a requeue ended otherwise
 """
 
 from __future__ import annotations
@@ -60,6 +62,14 @@ class RequestConflict(StoreError):
 
 class JobNotEnded(StoreError):
     """The job has not ended."""
+
+
+class JobCancelling(StoreError):
+    """The job is being cancelled."""
+
+
+class ShotNotRequeued(StoreError):
+    """A shot that was named for a requeue ended in a state that is not requeued."""
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs and their shots: create, read, cancel, delete."""
+"""Jobs and their shots: create, read, update, pause, resume, cancel, delete."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from farm.jobs.states import (
     follow,
 )
 from farm.store import schema
-from farm.store.errors import JobNotEnded, NotFound, RequestConflict
-from farm.store.moves import count, record_change, wake_watchers
+from farm.store.errors import JobCancelling, JobNotEnded, NotFound, RequestConflict
+from farm.store.moves import count, record_change, wake_watchers, wish
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -144,6 +144,54 @@ def waiting_models(conn: Connection, job_id: str) -> set[str]:
     return set(conn.execute(query.distinct()).scalars())
 
 
+def update_job(
+    conn: Connection,
+    job_id: str,
+    *,
+    display_name: str | None = None,
+    priority: int | None = None,
+) -> Job:
+    """Changes what is given, in the job and in every shot of it. Raises NotFound."""
+    given = {"display_name": display_name, "priority": priority}
+    values = {name: value for name, value in given.items() if value is not None}
+    job, shot = schema.job, schema.shot
+    conn.execute(update(job).where(job.c.id == job_id).values(values))
+    if priority is not None:
+        conn.execute(
+            update(shot)
+            .where(shot.c.job_id == job_id, shot.c.priority != priority)
+            .values(priority=priority)
+        )
+    found = get_job(conn, job_id)
+    record_change(conn, job_id, None)
+    return found
+
+
+def pause_job(conn: Connection, job_id: str, now_s: float) -> Job:
+    """Has nothing of a job claimed from now on; a job that has ended stays as it is.
+
+    Raises NotFound, JobCancelling.
+    """
+    return _wish(conn, job_id, Wish.PAUSE, now_s)
+
+
+def resume_job(conn: Connection, job_id: str, now_s: float) -> Job:
+    """Lets a paused job go on; one that has ended stays as it is. Raises as `pause_job`."""
+    return _wish(conn, job_id, Wish.RUN, now_s)
+
+
+def _wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> Job:
+    job = get_job(conn, job_id)
+    if job.state in FINAL_JOB_STATES or job.wish is wanted:
+        return job
+    if job.wish is Wish.CANCEL:
+        raise JobCancelling(
+            f"{job.name} is {job.state}; wait until it has ended, then requeue its cancelled shots"
+        )
+    wish(conn, job_id, wanted, now_s)
+    return get_job(conn, job_id)
+
+
 def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[HeldLease]]:
     """Ends a job's queued shots; returns it with the leases whose workers must be told.
 
@@ -152,7 +200,7 @@ def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[H
     job = get_job(conn, job_id)
     if job.state in FINAL_JOB_STATES:
         return job, []
-    conn.execute(update(schema.job).where(schema.job.c.id == job_id).values(wish=Wish.CANCEL))
+    wish(conn, job_id, Wish.CANCEL, now_s)
     shot = schema.shot
     queued = conn.execute(
         update(shot)

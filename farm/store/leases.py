@@ -72,7 +72,7 @@ def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str
             attempt.c.job_id == job_id,
             attempt.c.shot_number == shot_number,
             attempt.c.outcome.is_not(None),
-            attempt.c.outcome != Reason.WORKER_DRAINED,
+            attempt.c.outcome.not_in((Reason.WORKER_DRAINED, ShotState.CANCELLED)),
         )
     ).scalars()
     return frozenset(workers)

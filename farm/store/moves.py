@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, update
+from sqlalchemy import Column, ColumnElement, Connection, insert, update
 
 from farm.jobs.states import FINAL_JOB_STATES, ShotEvent, ShotState, Wish, follow, job_state
 from farm.store import schema
@@ -55,15 +55,27 @@ def count(
     conn: Connection, job_id: str, before: ShotState, after: ShotState, n: int, now_s: float
 ) -> None:
     """Books `n` shots from `before` to `after` in the job's counters and derives its state."""
+    counted = {_COUNTERS[before]: _COUNTERS[before] - n, _COUNTERS[after]: _COUNTERS[after] + n}
+    _change_job(conn, job_id, counted, now_s, starts=after is ShotState.RENDERING)
+
+
+def wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> None:
+    """Notes what the job's owner asks for, which every claim looks at, and derives its state."""
+    _change_job(conn, job_id, {schema.job.c.wish: wanted}, now_s)
+
+
+def _change_job(
+    conn: Connection,
+    job_id: str,
+    values: dict[Column[Any], Any],
+    now_s: float,
+    *,
+    starts: bool = False,
+) -> None:
     job = schema.job
-    row = conn.execute(
-        update(job)
-        .where(job.c.id == job_id)
-        .values({_COUNTERS[before]: _COUNTERS[before] - n, _COUNTERS[after]: _COUNTERS[after] + n})
-        .returning(*job.c)
-    ).one()
+    row = conn.execute(update(job).where(job.c.id == job_id).values(values).returning(*job.c)).one()
     start_time_s = row.start_time_s
-    if after is ShotState.RENDERING and start_time_s is None:
+    if starts and start_time_s is None:
         start_time_s = now_s
     state = job_state(counts_from_row(row), started=start_time_s is not None, wish=Wish(row.wish))
     if state != row.state or start_time_s != row.start_time_s:

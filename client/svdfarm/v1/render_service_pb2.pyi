@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import svdfarm.v1.resources_pb2
@@ -130,6 +131,29 @@ class ListJobsResponse(google.protobuf.message.Message):
 global___ListJobsResponse = ListJobsResponse
 
 @typing.final
+class UpdateJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    @property
+    def job(self) -> svdfarm.v1.resources_pb2.Job:
+        """`name` says which job: jobs/{job}"""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        job: svdfarm.v1.resources_pb2.Job | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["job", b"job", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "update_mask", b"update_mask"]) -> None: ...
+
+global___UpdateJobRequest = UpdateJobRequest
+
+@typing.final
 class DeleteJobRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -160,6 +184,87 @@ class CancelJobRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
 global___CancelJobRequest = CancelJobRequest
+
+@typing.final
+class PauseJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: jobs/{job}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___PauseJobRequest = PauseJobRequest
+
+@typing.final
+class ResumeJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: jobs/{job}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___ResumeJobRequest = ResumeJobRequest
+
+@typing.final
+class RequeueJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    SHOTS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: jobs/{job}"""
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[svdfarm.v1.resources_pb2.Shot.State.ValueType]:
+        """FAILED, CANCELLED or both; empty is FAILED."""
+
+    @property
+    def shots(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Only these. Format: jobs/{job}/shots/{shot}. Empty is every shot of the job."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        states: collections.abc.Iterable[svdfarm.v1.resources_pb2.Shot.State.ValueType] | None = ...,
+        shots: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "shots", b"shots", "states", b"states"]) -> None: ...
+
+global___RequeueJobRequest = RequeueJobRequest
+
+@typing.final
+class RequeueJobResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    REQUEUED_SHOT_COUNT_FIELD_NUMBER: builtins.int
+    requeued_shot_count: builtins.int
+    """How many shots were queued again."""
+    @property
+    def job(self) -> svdfarm.v1.resources_pb2.Job: ...
+    def __init__(
+        self,
+        *,
+        job: svdfarm.v1.resources_pb2.Job | None = ...,
+        requeued_shot_count: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["job", b"job"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "requeued_shot_count", b"requeued_shot_count"]) -> None: ...
+
+global___RequeueJobResponse = RequeueJobResponse
 
 @typing.final
 class WatchJobRequest(google.protobuf.message.Message):

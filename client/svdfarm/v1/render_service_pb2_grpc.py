@@ -62,6 +62,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/UpdateJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/svdfarm.v1.RenderService/DeleteJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.SerializeToString,
@@ -71,6 +76,21 @@ class RenderServiceStub(object):
                 '/svdfarm.v1.RenderService/CancelJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/PauseJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/ResumeJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+                _registered_method=True)
+        self.RequeueJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/RequeueJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.FromString,
                 _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/svdfarm.v1.RenderService/WatchJob',
@@ -137,6 +157,14 @@ class RenderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateJob(self, request, context):
+        """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+        INVALID_ARGUMENT: the mask is empty or names something else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteJob(self, request, context):
         """Deletes the job, its shots and its videos.
         FAILED_PRECONDITION: the job has not ended; cancel it first.
@@ -147,6 +175,33 @@ class RenderServiceServicer(object):
 
     def CancelJob(self, request, context):
         """Asks for cancellation and returns at once; a job that has ended is returned as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseJob(self, request, context):
+        """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+        as it is. FAILED_PRECONDITION: the job is being cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Lets a paused job go on; one that is not paused is returned as it is.
+        FAILED_PRECONDITION: the job is being cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequeueJob(self, request, context):
+        """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+        each, with attempts of its own. Called again it changes nothing: those shots are queued.
+        INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+        FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+        ended in a state that was not asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,6 +264,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListJobsResponse.SerializeToString,
             ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.FromString,
@@ -218,6 +278,21 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'RequeueJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequeueJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -387,6 +462,33 @@ class RenderService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/UpdateJob',
+            svdfarm_dot_v1_dot_render__service__pb2.UpdateJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteJob(request,
             target,
             options=(),
@@ -430,6 +532,87 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/CancelJob',
             svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/PauseJob',
+            svdfarm_dot_v1_dot_render__service__pb2.PauseJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/ResumeJob',
+            svdfarm_dot_v1_dot_render__service__pb2.ResumeJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequeueJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/RequeueJob',
+            svdfarm_dot_v1_dot_render__service__pb2.RequeueJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.RequeueJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,14 @@ class RenderServiceStub:
     ]
     """Newest first."""
 
+    UpdateJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+    INVALID_ARGUMENT: the mask is empty or names something else.
+    """
+
     DeleteJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
         google.protobuf.empty_pb2.Empty,
@@ -72,6 +80,33 @@ class RenderServiceStub:
         svdfarm.v1.resources_pb2.Job,
     ]
     """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+
+    PauseJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PauseJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+    as it is. FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    ResumeJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Lets a paused job go on; one that is not paused is returned as it is.
+    FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    RequeueJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        svdfarm.v1.render_service_pb2.RequeueJobResponse,
+    ]
+    """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+    each, with attempts of its own. Called again it changes nothing: those shots are queued.
+    INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+    FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+    ended in a state that was not asked for.
+    """
 
     WatchJob: grpc.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.WatchJobRequest,
@@ -138,6 +173,14 @@ class RenderServiceAsyncStub:
     ]
     """Newest first."""
 
+    UpdateJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+    INVALID_ARGUMENT: the mask is empty or names something else.
+    """
+
     DeleteJob: grpc.aio.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
         google.protobuf.empty_pb2.Empty,
@@ -151,6 +194,33 @@ class RenderServiceAsyncStub:
         svdfarm.v1.resources_pb2.Job,
     ]
     """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+
+    PauseJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PauseJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+    as it is. FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    ResumeJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        svdfarm.v1.resources_pb2.Job,
+    ]
+    """Lets a paused job go on; one that is not paused is returned as it is.
+    FAILED_PRECONDITION: the job is being cancelled.
+    """
+
+    RequeueJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        svdfarm.v1.render_service_pb2.RequeueJobResponse,
+    ]
+    """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+    each, with attempts of its own. Called again it changes nothing: those shots are queued.
+    INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+    FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+    ended in a state that was not asked for.
+    """
 
     WatchJob: grpc.aio.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.WatchJobRequest,
@@ -228,6 +298,16 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         """Newest first."""
 
     @abc.abstractmethod
+    def UpdateJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.UpdateJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """Changes what update_mask names: `display_name`, `priority`. Shots that wait get the new priority.
+        INVALID_ARGUMENT: the mask is empty or names something else.
+        """
+
+    @abc.abstractmethod
     def DeleteJob(
         self,
         request: svdfarm.v1.render_service_pb2.DeleteJobRequest,
@@ -244,6 +324,39 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
         """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+
+    @abc.abstractmethod
+    def PauseJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.PauseJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """From now on no shot of the job starts; those on a GPU finish. A job that has ended is returned
+        as it is. FAILED_PRECONDITION: the job is being cancelled.
+        """
+
+    @abc.abstractmethod
+    def ResumeJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.ResumeJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
+        """Lets a paused job go on; one that is not paused is returned as it is.
+        FAILED_PRECONDITION: the job is being cancelled.
+        """
+
+    @abc.abstractmethod
+    def RequeueJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.RequeueJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.render_service_pb2.RequeueJobResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.RequeueJobResponse]]:
+        """Queues shots of the job again that ended FAILED or, where asked for, CANCELLED: a new round of
+        each, with attempts of its own. Called again it changes nothing: those shots are queued.
+        INVALID_ARGUMENT: a state that is not requeued. NOT_FOUND: the job, or a shot that was named.
+        FAILED_PRECONDITION: the job is being cancelled, or a shot that was named has SUCCEEDED, or has
+        ended in a state that was not asked for.
+        """
 
     @abc.abstractmethod
     def WatchJob(

@@ -51,7 +51,9 @@ class Job(google.protobuf.message.Message):
         """No shot starts until the job is resumed; those on a GPU finish."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a job is in its life. Values may be added: treat an unknown one as RUNNING."""
+        """Where a job is in its life. Values may be added: treat an unknown one as RUNNING. A final state
+        lasts until somebody requeues shots of the job.
+        """
 
     STATE_UNSPECIFIED: Job.State.ValueType  # 0
     """Never sent."""
@@ -159,7 +161,9 @@ class Shot(google.protobuf.message.Message):
         """Final."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a shot is in its life. Values may be added: treat an unknown one as RENDERING."""
+        """Where a shot is in its life. Values may be added: treat an unknown one as RENDERING. FAILED and
+        CANCELLED last until somebody requeues the shot.
+        """
 
     STATE_UNSPECIFIED: Shot.State.ValueType  # 0
     """Never sent."""
@@ -193,7 +197,7 @@ class Shot(google.protobuf.message.Message):
     state: global___Shot.State.ValueType
     """Output only."""
     attempt_count: builtins.int
-    """Output only. How many times a worker started this shot."""
+    """Output only. How many times a worker started this shot, those before a requeue included."""
     worker: builtins.str
     """Output only. The worker of the last attempt. Format: workers/{worker}"""
     display_name: builtins.str

@@ -58,7 +58,20 @@ def test_a_wrong_call_ends_with_1_and_says_why(
 
 def test_help_and_version_succeed(command: Command) -> None:
     assert command("--version").out == f"svdfarm {package.__version__}\n"
-    for verb in ([], ["submit"], ["watch"], ["jobs"], ["show"], ["download"], ["cancel"]):
+    verbs = (
+        "submit",
+        "watch",
+        "jobs",
+        "show",
+        "download",
+        "pause",
+        "resume",
+        "cancel",
+        "delete",
+        "priority",
+        "requeue",
+    )
+    for verb in ([], *([verb] for verb in verbs)):
         assert command(*verb, "--help").code == 0
 
 

@@ -129,6 +129,56 @@ def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
     assert [shot.state for shot in handle.shots()] == [ShotState.CANCELLED]
 
 
+def test_a_paused_job_goes_on_when_it_is_resumed(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"))
+
+    assert handle.pause().state is JobState.PAUSED
+    assert handle.resume().state is JobState.QUEUED
+
+    handle.cancel()
+
+
+def test_cancelled_shots_are_requeued_where_they_are_asked_for(client: Client, photo: Path) -> None:
+    handle = client.submit([photo, photo], params=RenderParams(model="svd"))
+    handle.cancel()
+    first, _ = handle.shots()
+
+    assert handle.requeue() == 0
+    with pytest.raises(svdfarm.Rejected, match="is CANCELLED; ask for"):
+        handle.requeue(shots=[first])
+    assert handle.requeue([ShotState.CANCELLED], [first]) == 1
+    assert handle.requeue([ShotState.CANCELLED]) == 1
+
+    assert [shot.state for shot in handle.shots()] == [ShotState.QUEUED] * 2
+    handle.cancel()
+
+
+def test_an_update_changes_what_is_given(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"), display_name="a", priority=5)
+
+    named = handle.update(display_name="b")
+    moved = handle.update(priority=0)
+
+    assert (named.display_name, named.priority) == ("b", 5)
+    assert (moved.display_name, moved.priority) == ("b", 0)
+    with pytest.raises(svdfarm.Rejected, match="update_mask is empty"):
+        handle.update()
+    handle.cancel()
+
+
+def test_only_a_job_that_has_ended_is_deleted(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"))
+
+    with pytest.raises(svdfarm.Rejected) as refused:
+        handle.delete()
+    handle.cancel()
+    handle.delete()
+
+    assert refused.value.reason == "JOB_NOT_ENDED"
+    with pytest.raises(svdfarm.NotFound):
+        handle.get()
+
+
 def test_waiting_ends_at_its_timeout_and_names_the_job(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"))
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from farm.gateway.server import Gateway
 from svdfarm.v1 import render_service_pb2 as pb
@@ -64,6 +66,15 @@ class Caller:
     def download(self, name: str, offset_bytes: int = 0) -> bytes:
         request = pb.DownloadVideoRequest(name=name, offset_bytes=offset_bytes)
         return b"".join(part.data for part in self.render.DownloadVideo(request, timeout=60))
+
+
+def reason(error: grpc.RpcError) -> str:
+    """What a refused call says to programs."""
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info.reason
 
 
 @pytest.fixture

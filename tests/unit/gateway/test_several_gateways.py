@@ -15,7 +15,12 @@ from sqlalchemy import URL
 from farm.gateway.server import Gateway
 from svdfarm.v1 import session_service_pb2 as session_pb
 from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
-from svdfarm.v1.render_service_pb2 import CancelJobRequest, WatchJobRequest
+from svdfarm.v1.render_service_pb2 import (
+    CancelJobRequest,
+    PauseJobRequest,
+    ResumeJobRequest,
+    WatchJobRequest,
+)
 from svdfarm.v1.resources_pb2 import Job, Model, Shot, Worker
 from tests.postgres import PostgresServer
 from tests.running import eventually, running_gateway, running_worker
@@ -70,6 +75,20 @@ def test_a_cancel_at_one_gateway_reaches_a_worker_at_another(
         eventually(lambda: callers[0].job(job.name).state == Job.CANCELLED, timeout_s=5)
         again = callers[0].create(callers[0].shot("b"))
         assert callers[1].watch(again.name)[-1].job.state == Job.SUCCEEDED
+
+
+def test_a_pause_at_one_gateway_holds_at_the_other(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    job = callers[0].create(callers[0].shot("a"))
+    callers[0].render.PauseJob(PauseJobRequest(name=job.name))
+    with running_worker(str(pair[1].address), tmp_path):
+        other = callers[1].create(callers[1].shot("b"))
+        assert callers[1].watch(other.name)[-1].job.state == Job.SUCCEEDED
+        assert callers[1].job(job.name).state == Job.PAUSED
+        assert callers[1].shots(job.name)[0].attempt_count == 0
+        callers[0].render.ResumeJob(ResumeJobRequest(name=job.name))
+        assert callers[1].watch(job.name)[-1].job.state == Job.SUCCEEDED
 
 
 def test_a_worker_that_comes_back_to_another_gateway_keeps_its_shot(

@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select, update
 
+from farm.jobs.retry import Reason
 from farm.jobs.states import JobState
 from farm.store import changes, inputs, jobs, leases, moves, schema
 from farm.store.backend import Backend
@@ -148,6 +149,11 @@ def test_a_full_disk_loses_no_neighbour(tmp_path: Path) -> None:
     database.close()
 
 
+def test_only_a_job_that_is_there_is_updated(database: Database) -> None:
+    with pytest.raises(NotFound):
+        database.submit(jobs.update_job, "nowhere", priority=7).result()
+
+
 def test_same_request_id_gives_the_same_job(database: Database) -> None:
     new = new_job(request_id="r1")
     first = database.submit(jobs.create_job, new, 0.0).result()
@@ -189,6 +195,25 @@ def test_changes_tell_what_moved_since(database: Database) -> None:
     assert [s.key.number for s in seen.shots] == [2]
     assert seen.job.state is JobState.RUNNING
     assert database.submit(changes.changes_since, job.id, seen.seq).result().shots == []
+
+
+def test_a_new_priority_moves_what_waits_and_tells_the_watchers(database: Database) -> None:
+    first, second = create(database, 3), create(database)
+    key = ShotKey(first.id, 1)
+    claimed = database.submit(leases.claim, key, "w", expiry_s=9.0, now_s=1.0).result()
+    assert claimed is not None
+    seq = database.submit(changes.newest).result()
+    updated = database.submit(jobs.update_job, second.id, priority=7).result()
+    assert (updated.priority, updated.display_name) == (7, "a job")
+    assert database.submit(changes.newest).result() == seq + 1
+    queued = database.submit(leases.queue, ["tiny"], 10).result()
+    assert [q.key.job_id for q in queued] == [second.id, first.id, first.id]
+    # A shot that rendered meanwhile and is queued again has it too.
+    database.submit(jobs.update_job, first.id, priority=8, display_name="new").result()
+    database.submit(leases.fail, claimed.lease, Reason.WORKER_LOST, "", 3.0).result()
+    queued = database.submit(leases.queue, ["tiny"], 10).result()
+    assert queued[0].key == key
+    assert database.submit(jobs.get_job, first.id).result().display_name == "new"
 
 
 def test_only_an_ended_job_is_deleted(database: Database) -> None:

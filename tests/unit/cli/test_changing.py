@@ -1,0 +1,77 @@
+"""What a job's owner may ask for, on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.unit.cli.conftest import Command
+
+JobsYaml = Callable[..., Path]
+ONE, WAITS = "name: one, seed: 1", "name: never, model: svd"
+
+
+def submit(on_farm: Command, file: Path) -> str:
+    return on_farm("submit", file, "--detach").out.split()[0]
+
+
+def test_pause_and_resume_say_how_the_job_is(on_farm: Command, jobs_yaml: JobsYaml) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS))
+
+    paused = on_farm("pause", name)
+    resumed = on_farm("resume", name.removeprefix("jobs/"), "--json")
+
+    assert paused.lines == [
+        f"{name} PAUSED 0 of 1 shots ended",
+        "paused: no shot starts until it is resumed",
+    ]
+    assert json.loads(resumed.out)["state"] == "QUEUED"
+    on_farm("cancel", name)
+
+
+def test_delete_takes_several_jobs_and_goes_on_behind_one_that_is_refused(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    waits, ended = submit(on_farm, jobs_yaml(WAITS)), submit(on_farm, jobs_yaml(ONE))
+    on_farm("watch", ended)
+
+    deleted = on_farm("delete", waits, ended, "jobs/nowhere")
+
+    assert deleted.code == 1
+    assert deleted.lines == [f"{ended} deleted"]
+    assert f"error: {waits} is QUEUED; cancel it" in deleted.err
+    assert "error: there is no job jobs/nowhere" in deleted.err
+    assert on_farm("show", ended).code == 1
+    on_farm("cancel", waits)
+
+
+def test_a_priority_is_changed_or_refused(on_farm: Command, jobs_yaml: JobsYaml) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS))
+
+    changed = on_farm("priority", name, "70", "--json")
+    refused = on_farm("priority", name, "101")
+
+    assert json.loads(changed.out)["priority"] == 70
+    assert (refused.code, refused.out) == (1, "")
+    assert "job.priority is 101; allowed: from 0 to 100" in refused.err
+    on_farm("cancel", name)
+
+
+def test_a_requeue_says_how_many_shots_are_queued_again(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS, "name: too, model: svd"))
+    on_farm("cancel", name)
+
+    nothing = on_farm("requeue", name)
+    one = on_farm("requeue", name, "--state", "cancelled", "--shot", "2")
+    rest = on_farm("requeue", name, "--state", "cancelled", "--state", "failed", "--json")
+    wrong = on_farm("requeue", name, "--state", "succeeded")
+
+    assert nothing.lines == [f"{name} CANCELLED, shots queued again: 0"]
+    assert one.lines == [f"{name} QUEUED, shots queued again: 1"]
+    assert json.loads(rest.out)["requeued_shot_count"] == 1
+    assert wrong.code == 1
+    assert "--state is 'succeeded'; allowed: failed, cancelled" in wrong.err
+    on_farm("cancel", name)
