@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,9 +13,10 @@ from svdfarm import downloading, submitting, wire
 from svdfarm.connection import Connection, OnWaiting
 from svdfarm.errors import NotFound
 from svdfarm.jobs import JobHandle
-from svdfarm.resources import Job, RenderParams, Video, Worker
+from svdfarm.resources import Job, JobState, Pruned, RenderParams, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.v1 import render_service_pb2 as rpc
+from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import worker_service_pb2 as worker_rpc
 
 _PAGE_SIZE = 1000
@@ -103,6 +105,21 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def prune(
+        self, older_than: timedelta, states: Iterable[JobState] = (), *, dry_run: bool = False
+    ) -> Pruned:
+        """Deletes jobs that ended longer ago than that, and what nothing uses; tells how much.
+
+        `states` narrows the jobs down to those that ended so. With `dry_run` nothing is deleted.
+        Raises Rejected for a state in which no job ends.
+        """
+        request = rpc.PruneJobsRequest(
+            states=[pb.Job.State.Value(state) for state in states], dry_run=dry_run
+        )
+        request.older_than.FromTimedelta(older_than)
+        answer = self._connection.call(self._connection.render.PruneJobs, request)
+        return wire.pruned_from_wire(answer)
 
     def workers(self) -> Iterator[Worker]:
         """All workers that the farm knows of."""

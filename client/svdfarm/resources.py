@@ -139,6 +139,19 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Pruned:
+    """What was deleted, or would be: jobs with their videos, and what nothing uses."""
+
+    job_count: int
+    video_count: int
+    video_size_bytes: int
+    image_count: int
+    image_size_bytes: int
+    orphan_count: int  # files that belong to nothing
+    orphan_size_bytes: int
+
+
+@dataclass(frozen=True)
 class Model:
     """A model that a worker serves, with the defaults that depend on it."""
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from svdfarm import resources
+from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
 S = TypeVar("S", bound=enum.StrEnum)
@@ -111,6 +112,19 @@ def shot_from_wire(message: pb.Shot) -> resources.Shot:
         display_name=message.display_name,
         output_name=message.output_name,
         progress=resources.Progress(progress.step, progress.step_count) if progress else None,
+    )
+
+
+def pruned_from_wire(message: rpc.PruneJobsResponse) -> resources.Pruned:
+    """What was pruned."""
+    return resources.Pruned(
+        job_count=message.job_count,
+        video_count=message.video_count,
+        video_size_bytes=message.video_size_bytes,
+        image_count=message.image_count,
+        image_size_bytes=message.image_size_bytes,
+        orphan_count=message.orphan_count,
+        orphan_size_bytes=message.orphan_size_bytes,
     )
 
 

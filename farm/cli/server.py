@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token
 from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
@@ -36,6 +37,15 @@ Database = Annotated[
         metavar="URL",
         help="A PostgreSQL, which gateways may share; better in FARM_DATABASE, as other users see "
         "command lines.  [default: a SQLite file in --data]",
+        show_default=False,
+    ),
+]
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        "--retention",
+        metavar="AGE",
+        help="Delete jobs that ended longer ago, such as 30d.  [default: keep them for ever]",
         show_default=False,
     ),
 ]
@@ -107,6 +117,7 @@ def up(
     http: Http = None,
     data: Data = None,
     database: Database = None,
+    retention: Retention = None,
     workers: WorkerCount = None,
     model: Model = None,
     device: Device = "auto",
@@ -124,11 +135,14 @@ def up(
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
+    given_retention = settings.find("retention", retention)
+    _retention_s(given_retention)  # a wrong one is told before anything starts
     wanted = FarmSettings(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
         data=data_folder(settings, data),
         database=settings.find("database", database),
+        retention=given_retention,
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
         device=settings.get("device", None if device == "auto" else device, "auto"),
@@ -152,6 +166,7 @@ def gateway(
     http: Http = None,
     data: Data = None,
     database: Database = None,
+    retention: Retention = None,
     worker_address: WorkerAddress = None,
     model: Annotated[
         str | None,
@@ -176,6 +191,7 @@ def gateway(
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     database_url = settings.find("database", database)
     given_worker_address = settings.find("worker_address", worker_address)
+    retention_s = _retention_s(settings.find("retention", retention))
     configure_logs()
 
     def ready(gateway: Gateway) -> None:
@@ -192,6 +208,7 @@ def gateway(
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,
+            retention_s=retention_s,
         )
         if stop_on_eof:
             _terminate_on_eof()
@@ -283,6 +300,10 @@ def data_folder(settings: Settings, flag: Path | None) -> Path:
     """Where jobs and videos are kept."""
     default = Path.home() / ".local" / "share" / "svdfarm"
     return Path(settings.get("data", str(flag) if flag else None, str(default))).expanduser()
+
+
+def _retention_s(given: str | None) -> float | None:
+    return read_duration_s(given, "retention") if given else None
 
 
 def _model(model: str | None) -> str | None:

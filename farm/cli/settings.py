@@ -26,6 +26,7 @@ KEYS: Mapping[str, type] = {
     "gateway": str,
     "data": str,
     "database": str,
+    "retention": str,
     "workers": int,
     "model": str,
     "device": str,

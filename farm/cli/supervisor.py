@@ -45,6 +45,7 @@ class FarmSettings:
     worker_address: str | None
     token: str | None
     database: str | None = None
+    retention: str | None = None
 
 
 class Child:
@@ -163,6 +164,8 @@ class FarmProcesses:
         arguments += ["--data", str(settings.data)]
         if settings.worker_address:
             arguments += ["--worker-address", settings.worker_address]
+        if settings.retention is not None:
+            arguments += ["--retention", settings.retention]
         secrets = {"FARM_TOKEN": settings.token, "FARM_DATABASE": settings.database}
         self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
         self._workers: Child | None = None

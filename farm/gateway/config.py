@@ -65,6 +65,7 @@ class GatewayConfig:
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
+    retention_s: float | None = None  # of jobs that have ended; None: for ever
     lease_s: float = 30.0
     heartbeat_s: float = 5.0
     # How long a worker whose session broke may take to come back with its shot.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from farm.jobs.retention import Holdings
 from farm.store.records import Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
+from svdfarm.v1 import render_service_pb2 as render_pb
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 
@@ -67,6 +69,19 @@ def image_to_wire(image: Image) -> pb.Image:
         size_bytes=image.size_bytes,
         width_px=image.width_px,
         height_px=image.height_px,
+    )
+
+
+def pruned_to_wire(gone: Holdings) -> render_pb.PruneJobsResponse:
+    """What was pruned, counted."""
+    return render_pb.PruneJobsResponse(
+        job_count=len(gone.jobs),
+        video_count=sum(job.video_count for job in gone.jobs),
+        video_size_bytes=sum(job.video_size_bytes for job in gone.jobs),
+        image_count=len(gone.images),
+        image_size_bytes=sum(image.size_bytes for image in gone.images),
+        orphan_count=len(gone.orphans),
+        orphan_size_bytes=sum(file.size_bytes for file in gone.orphans),
     )
 
 

@@ -24,10 +24,12 @@ from farm.jobs.params import (
     problems,
     resolve,
 )
-from farm.jobs.states import REQUEUED_STATES, ShotState
+from farm.jobs.retention import GRACE_S, Policy
+from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, JobState, ShotState
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
 from farm.store import inputs
+from farm.store.errors import NotFound
 from farm.store.records import Image, NewJob, NewShot, image_key
 from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
@@ -50,14 +52,28 @@ async def receive_image(
         sha256, size_bytes = await _spool(path, requests)
         async with decoders:
             size = (await asyncio.to_thread(open_image, path)).size
-        await store.blobs.put(image_key(sha256), path)
+        image = Image(sha256, size_bytes, *size)
+        now_s = store.clock.wall_s()
+        await store.publish(image_key(sha256), path, inputs.put_image, image, now_s)
     except ImageRejected as error:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error), "IMAGE_REJECTED") from error
     finally:
         path.unlink(missing_ok=True)
-    image = Image(sha256, size_bytes, *size)
-    await store.database.write(inputs.put_image, image, store.clock.wall_s())
     return image_to_wire(image)
+
+
+async def find_image(store: Store, sha256: str) -> Image:
+    """An image that is here, and will be for as long as it takes to send its job.
+
+    Raises NotFound.
+    """
+    image = await store.database.read(inputs.get_image, sha256)
+    now_s = store.clock.wall_s()
+    # Not at each question: most images are asked for by many jobs.
+    noted = await store.database.read(inputs.is_wanted_since, sha256, now_s - GRACE_S / 2)
+    if not noted and not await store.database.write(inputs.want_image, sha256, now_s):
+        raise NotFound("image", f"images/{sha256}")  # it was collected in between
+    return image
 
 
 async def _spool(path: Path, requests: AsyncIterator[pb.UploadImageRequest]) -> tuple[str, int]:
@@ -123,9 +139,9 @@ def read_update(request: pb.UpdateJobRequest) -> dict[str, Any]:
 def read_requeue(request: pb.RequeueJobRequest) -> tuple[set[ShotState], set[int]]:
     """Shots of which states, and which by their numbers, are to be requeued. Raises Refusal."""
     known = resources_pb2.Shot.State
+    given = (_state_name(dict(known.items()), state) for state in request.states)
     states = set()
-    for given in request.states:
-        name = known.Name(given) if given in known.values() else str(given)
+    for name in given:
         if name not in REQUEUED_STATES:
             allowed = ", ".join(sorted(REQUEUED_STATES))
             raise invalid("states", f"has {name}; allowed: {allowed}")
@@ -137,6 +153,26 @@ def read_requeue(request: pb.RequeueJobRequest) -> tuple[set[ShotState], set[int
             raise invalid(f"shots[{index}]", f"is {name!r}; allowed: shots of {request.name}")
         numbers.add(key.number)
     return states or {ShotState.FAILED}, numbers
+
+
+def read_prune(request: pb.PruneJobsRequest) -> Policy:
+    """Which jobs may be pruned. Raises Refusal."""
+    older_than_s = request.older_than.ToNanoseconds() / 1e9
+    if not request.HasField("older_than") or older_than_s < 0:
+        given = f"is {older_than_s:g} s" if request.HasField("older_than") else "is missing"
+        raise invalid("older_than", f"{given}; allowed: from 0 s")
+    known = resources_pb2.Job.State
+    states = set()
+    for name in (_state_name(dict(known.items()), state) for state in request.states):
+        if name not in FINAL_JOB_STATES:
+            allowed = ", ".join(sorted(FINAL_JOB_STATES))
+            raise invalid("states", f"has {name}; allowed: {allowed}. Cancel other jobs first")
+        states.add(JobState(name))
+    return Policy(older_than_s, frozenset(states) or FINAL_JOB_STATES)
+
+
+def _state_name(known: Mapping[str, int], given: int) -> str:
+    return next((name for name, number in known.items() if number == given), str(given))
 
 
 def _job_violations(job: resources_pb2.Job, fields: Collection[str]) -> Iterator[Violation]:

@@ -9,8 +9,9 @@ import structlog
 from google.protobuf.empty_pb2 import Empty
 
 from farm.gateway import intake, names
+from farm.gateway.collector import Collector
 from farm.gateway.config import Limits
-from farm.gateway.convert import image_to_wire, job_to_wire, shot_to_wire
+from farm.gateway.convert import image_to_wire, job_to_wire, pruned_to_wire, shot_to_wire
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.wall import Context, invalid, streaming, unary
@@ -39,6 +40,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         workers: Workers,
         feed: Feed,
         dispatcher: Dispatcher,
+        collector: Collector,
         *,
         default_model: str | None,
         limits: Limits,
@@ -48,6 +50,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._workers = workers
         self._feed = feed
         self._dispatcher = dispatcher
+        self._collector = collector
         self._default_model = default_model
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
         self._stopping = False
@@ -70,7 +73,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Tells whether an image is here."""
         sha256 = names.image_sha256(request.name)
-        return image_to_wire(await self._store.database.read(inputs.get_image, sha256))
+        return image_to_wire(await intake.find_image(self._store, sha256))
 
     @unary
     async def CreateJob(  # noqa: N802
@@ -119,12 +122,17 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def DeleteJob(  # noqa: N802
         self, request: pb.DeleteJobRequest, context: Context
     ) -> Empty:
-        """Deletes an ended job; its videos go after its rows, so that no row lacks its video."""
-        job_id = names.job_id(request.name)
-        keys = await self._store.database.write(jobs.delete_job, job_id)
-        await self._store.blobs.delete(keys)
-        log.info("job.deleted", job=request.name, videos=len(keys))
+        """Deletes an ended job and what only it used."""
+        await self._collector.delete_job(names.job_id(request.name))
         return Empty()
+
+    @unary
+    async def PruneJobs(  # noqa: N802
+        self, request: pb.PruneJobsRequest, context: Context
+    ) -> pb.PruneJobsResponse:
+        """Deletes old jobs and what nothing uses, or tells what that would be."""
+        policy = intake.read_prune(request)
+        return pruned_to_wire(await self._collector.prune(policy, dry_run=request.dry_run))
 
     @unary
     async def CancelJob(  # noqa: N802

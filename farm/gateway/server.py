@@ -15,6 +15,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from farm.gateway.auth import TokenAuth
+from farm.gateway.collector import Collector
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
@@ -47,12 +48,14 @@ class Gateway:
         self._workers = Workers()
         self._feed = Feed()
         self._dispatcher = Dispatcher(store, self._workers, self._feed)
+        self._collector = Collector(store, config.retention_s)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(
             store,
             self._workers,
             self._feed,
             self._dispatcher,
+            self._collector,
             default_model=config.default_model,
             limits=config.limits,
         )
@@ -107,6 +110,7 @@ class Gateway:
         for server in self._servers:
             await server.start()
         self._tasks.append(asyncio.create_task(self._dispatcher.run()))
+        self._tasks.append(asyncio.create_task(self._collector.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True

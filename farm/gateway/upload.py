@@ -91,12 +91,12 @@ async def publish(
     shot = await store.database.read(jobs.get_shot, lease.shot)
     await asyncio.to_thread(_check, upload.path, shot)
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
-    await store.blobs.put(video.key, upload.path)
-    accepted = await store.database.write(
-        leases.succeed, lease, video, render_duration_s, store.clock.wall_s()
+    now_s = store.clock.wall_s()
+    accepted = await store.publish(
+        video.key, upload.path, leases.succeed, lease, video, render_duration_s, now_s
     )
     if not accepted:
-        await store.blobs.delete([video.key])
+        await asyncio.to_thread(store.blobs.delete, video.key)
     return accepted
 
 

@@ -7,6 +7,7 @@ its row is committed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import filecmp
 import os
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from pathlib import Path
 import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
+
+from farm.jobs.retention import KeptFile
 
 CHUNK_BYTES = 256 * 1024
 
@@ -25,7 +28,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._store = LocalStore(prefix=folder)
+        self._store = LocalStore(prefix=folder, automatic_cleanup=True)
 
     async def put(self, key: str, content: bytes | Path) -> None:
         """Publishes `content` (bytes, or a file's) under `key`: whole and on disk, or not at all.
@@ -58,13 +61,26 @@ class Blobs:
         answer = await obstore.get_async(self._store, key)
         return bytes(await answer.bytes_async())
 
-    async def delete(self, keys: list[str]) -> None:
-        """Deletes what is there of `keys`."""
-        for key in keys:
-            try:
-                await obstore.delete_async(self._store, key)
-            except FileNotFoundError:
-                continue
+    def delete(self, key: str) -> None:
+        """Deletes what is there under `key`, and its folder with the last file in it."""
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, key)
+
+    def has(self, key: str) -> bool:
+        """Whether something is there under `key`."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def files(self) -> list[KeptFile]:
+        """Everything that is there."""
+        return [
+            KeptFile(meta["path"], meta["size"], meta["last_modified"].timestamp())
+            for page in obstore.list(self._store)
+            for meta in page
+        ]
 
     def _holds(self, key: str, content: bytes | Path) -> bool:
         there = self._folder / key

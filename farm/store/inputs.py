@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from farm.jobs.params import ModelInfo
 from farm.store import schema
@@ -11,8 +11,8 @@ from farm.store.records import Image
 
 
 def put_image(conn: Connection, image: Image, now_s: float) -> None:
-    """Records an uploaded image; one that is known stays as it is."""
-    if find_image(conn, image.sha256) is None:
+    """Records an uploaded image; one that is known was asked for."""
+    if not want_image(conn, image.sha256, now_s):
         conn.execute(
             insert(schema.image).values(
                 sha256=image.sha256,
@@ -24,21 +24,28 @@ def put_image(conn: Connection, image: Image, now_s: float) -> None:
         )
 
 
-def find_image(conn: Connection, sha256: str) -> Image | None:
-    """One image, or None."""
+def want_image(conn: Connection, sha256: str, now_s: float) -> bool:
+    """Notes that somebody asked for an image, as before a job; False: it is not here."""
     table = schema.image
-    row = conn.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
-    if row is None:
-        return None
-    return Image(row.sha256, row.size_bytes, row.width_px, row.height_px)
+    wanted = update(table).where(table.c.sha256 == sha256).values(want_time_s=now_s)
+    return bool(conn.execute(wanted).rowcount)
+
+
+def is_wanted_since(conn: Connection, sha256: str, since_s: float) -> bool:
+    """Whether an image was uploaded or asked for since then, as far as it was noted."""
+    table = schema.image
+    wanted_s = func.coalesce(table.c.want_time_s, table.c.create_time_s)
+    query = select(table.c.sha256).where(table.c.sha256 == sha256, wanted_s >= since_s)
+    return conn.execute(query).one_or_none() is not None
 
 
 def get_image(conn: Connection, sha256: str) -> Image:
     """One image. Raises NotFound."""
-    image = find_image(conn, sha256)
-    if image is None:
+    table = schema.image
+    row = conn.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
+    if row is None:
         raise NotFound("image", f"images/{sha256}")
-    return image
+    return Image(row.sha256, row.size_bytes, row.width_px, row.height_px)
 
 
 def put_models(conn: Connection, models: list[ModelInfo]) -> None:

@@ -1,10 +1,10 @@
-"""Jobs and their shots: create, read, update, pause, resume, cancel, delete."""
+"""Jobs and their shots: create, read, update, pause, resume, cancel."""
 
 from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from farm.jobs.states import (
     FINAL_JOB_STATES,
@@ -15,8 +15,8 @@ from farm.jobs.states import (
     follow,
 )
 from farm.store import schema
-from farm.store.errors import JobCancelling, JobNotEnded, NotFound, RequestConflict
-from farm.store.moves import count, record_change, wake_watchers, wish
+from farm.store.errors import JobCancelling, NotFound, RequestConflict
+from farm.store.moves import count, record_change, wish
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -222,21 +222,3 @@ def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[H
         for row in rendering
     ]
     return get_job(conn, job_id), held
-
-
-def delete_job(conn: Connection, job_id: str) -> list[str]:
-    """Deletes an ended job with its shots; returns the blob keys of its videos.
-
-    Raises NotFound, and JobNotEnded for a job that has not ended.
-    """
-    job = get_job(conn, job_id)
-    if job.state not in FINAL_JOB_STATES:
-        raise JobNotEnded(f"{job.name} is {job.state}; cancel it before you delete it")
-    shot = schema.shot
-    keys = conn.execute(
-        select(shot.c.video_key).where(shot.c.job_id == job_id, shot.c.video_key.is_not(None))
-    ).scalars()
-    video_keys = [key for key in keys if key is not None]
-    conn.execute(delete(schema.job).where(schema.job.c.id == job_id))
-    wake_watchers(conn, job_id)
-    return video_keys

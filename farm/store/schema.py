@@ -40,6 +40,7 @@ image = Table(
     Column("width_px", Integer, nullable=False),
     Column("height_px", Integer, nullable=False),
     Column("create_time_s", Float, nullable=False),
+    Column("want_time_s", Float, nullable=True),  # when it was last asked for, about; else created
 )
 
 # Every model that a worker of this farm ever served, so that a job for it may wait for one.
@@ -107,6 +108,7 @@ shot = Table(
 # The queue in order of service, and the leases.
 Index("ix_shot_queue", shot.c.state, shot.c.priority.desc(), shot.c.job_number, shot.c.number)
 Index("ix_shot_worker", shot.c.worker, shot.c.state)
+Index("ix_shot_image_sha256", shot.c.image_sha256)  # which images are used
 
 attempt = Table(
     "attempt",
@@ -134,6 +136,9 @@ change = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_change_job_seq", change.c.job_id, change.c.seq)
+
+# Files whose rows are gone, until they are too. See farm/store/deletion.py.
+deletion = Table("deletion", metadata, Column("key", String(256), primary_key=True))
 
 # One row: the oldest revision whose farm may still use these tables. See farm/store/migrate.py.
 compatibility = Table(

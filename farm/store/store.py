@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from farm.store import leases
 from farm.store.blobs import Blobs
@@ -18,6 +20,9 @@ from farm.store.errors import StoreLocked
 from farm.store.postgres import Postgres
 from farm.store.spool import Spool
 from farm.store.sqlite import Sqlite
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,40 @@ class Store:
         """The folder of this gateway alone for files on their way in."""
         return self._spool.path
 
+    async def publish(
+        self,
+        key: str,
+        path: Path,
+        record: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Stores a file under `key`, then its row with `record`, in a transaction that finds it.
+
+        A file that was there before, and that nothing named, may be collected in between: then it
+        is stored once more.
+        """
+
+        def run(conn: Connection) -> R:
+            if not self.blobs.has(key):
+                raise _FileCollected
+            return record(conn, *args, **kwargs)
+
+        while True:
+            await self.blobs.put(key, path)
+            with contextlib.suppress(_FileCollected):
+                return await self.database.write(run)
+
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""
         self.database.close()
         self._spool.close()
         if self._lock is not None:
             os.close(self._lock)
+
+
+class _FileCollected(Exception):
+    """The file went between its storing and its row."""
 
 
 def _lock(path: Path) -> int:

@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -168,6 +169,70 @@ class DeleteJobRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
 global___DeleteJobRequest = DeleteJobRequest
+
+@typing.final
+class PruneJobsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OLDER_THAN_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    DRY_RUN_FIELD_NUMBER: builtins.int
+    dry_run: builtins.bool
+    """Deletes nothing: the answer tells what would be deleted."""
+    @property
+    def older_than(self) -> google.protobuf.duration_pb2.Duration:
+        """Jobs that ended at least so long ago. Required."""
+
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[svdfarm.v1.resources_pb2.Job.State.ValueType]:
+        """SUCCEEDED, FAILED or CANCELLED; empty is all three."""
+
+    def __init__(
+        self,
+        *,
+        older_than: google.protobuf.duration_pb2.Duration | None = ...,
+        states: collections.abc.Iterable[svdfarm.v1.resources_pb2.Job.State.ValueType] | None = ...,
+        dry_run: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["older_than", b"older_than"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["dry_run", b"dry_run", "older_than", b"older_than", "states", b"states"]) -> None: ...
+
+global___PruneJobsRequest = PruneJobsRequest
+
+@typing.final
+class PruneJobsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_COUNT_FIELD_NUMBER: builtins.int
+    VIDEO_COUNT_FIELD_NUMBER: builtins.int
+    VIDEO_SIZE_BYTES_FIELD_NUMBER: builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: builtins.int
+    IMAGE_SIZE_BYTES_FIELD_NUMBER: builtins.int
+    ORPHAN_COUNT_FIELD_NUMBER: builtins.int
+    ORPHAN_SIZE_BYTES_FIELD_NUMBER: builtins.int
+    job_count: builtins.int
+    video_count: builtins.int
+    """Of those jobs."""
+    video_size_bytes: builtins.int
+    image_count: builtins.int
+    image_size_bytes: builtins.int
+    orphan_count: builtins.int
+    """Files that belong to nothing."""
+    orphan_size_bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        job_count: builtins.int = ...,
+        video_count: builtins.int = ...,
+        video_size_bytes: builtins.int = ...,
+        image_count: builtins.int = ...,
+        image_size_bytes: builtins.int = ...,
+        orphan_count: builtins.int = ...,
+        orphan_size_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["image_count", b"image_count", "image_size_bytes", b"image_size_bytes", "job_count", b"job_count", "orphan_count", b"orphan_count", "orphan_size_bytes", b"orphan_size_bytes", "video_count", b"video_count", "video_size_bytes", b"video_size_bytes"]) -> None: ...
+
+global___PruneJobsResponse = PruneJobsResponse
 
 @typing.final
 class CancelJobRequest(google.protobuf.message.Message):

@@ -72,6 +72,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.PruneJobs = channel.unary_unary(
+                '/svdfarm.v1.RenderService/PruneJobs',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.PruneJobsRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.PruneJobsResponse.FromString,
+                _registered_method=True)
         self.CancelJob = channel.unary_unary(
                 '/svdfarm.v1.RenderService/CancelJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.CancelJobRequest.SerializeToString,
@@ -166,8 +171,19 @@ class RenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteJob(self, request, context):
-        """Deletes the job, its shots and its videos.
+        """Deletes the job, its shots and its videos, and those of its images that no other job uses and
+        nobody has asked for within a day.
         FAILED_PRECONDITION: the job has not ended; cancel it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneJobs(self, request, context):
+        """Deletes jobs that ended long ago as DeleteJob does, then images that no job uses and nobody has
+        asked for within a day, then files as old that belong to nothing: what an upload left behind
+        whose commit was refused or lost. A job that has not ended stays.
+        INVALID_ARGUMENT: older_than is missing, or a state is none that a job ends in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,6 +289,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.DeleteJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PruneJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneJobs,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.PruneJobsRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.PruneJobsResponse.SerializeToString,
             ),
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
@@ -505,6 +526,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/DeleteJob',
             svdfarm_dot_v1_dot_render__service__pb2.DeleteJobRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/PruneJobs',
+            svdfarm_dot_v1_dot_render__service__pb2.PruneJobsRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.PruneJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

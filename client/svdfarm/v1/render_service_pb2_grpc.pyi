@@ -71,8 +71,19 @@ class RenderServiceStub:
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
         google.protobuf.empty_pb2.Empty,
     ]
-    """Deletes the job, its shots and its videos.
+    """Deletes the job, its shots and its videos, and those of its images that no other job uses and
+    nobody has asked for within a day.
     FAILED_PRECONDITION: the job has not ended; cancel it first.
+    """
+
+    PruneJobs: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PruneJobsRequest,
+        svdfarm.v1.render_service_pb2.PruneJobsResponse,
+    ]
+    """Deletes jobs that ended long ago as DeleteJob does, then images that no job uses and nobody has
+    asked for within a day, then files as old that belong to nothing: what an upload left behind
+    whose commit was refused or lost. A job that has not ended stays.
+    INVALID_ARGUMENT: older_than is missing, or a state is none that a job ends in.
     """
 
     CancelJob: grpc.UnaryUnaryMultiCallable[
@@ -185,8 +196,19 @@ class RenderServiceAsyncStub:
         svdfarm.v1.render_service_pb2.DeleteJobRequest,
         google.protobuf.empty_pb2.Empty,
     ]
-    """Deletes the job, its shots and its videos.
+    """Deletes the job, its shots and its videos, and those of its images that no other job uses and
+    nobody has asked for within a day.
     FAILED_PRECONDITION: the job has not ended; cancel it first.
+    """
+
+    PruneJobs: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.PruneJobsRequest,
+        svdfarm.v1.render_service_pb2.PruneJobsResponse,
+    ]
+    """Deletes jobs that ended long ago as DeleteJob does, then images that no job uses and nobody has
+    asked for within a day, then files as old that belong to nothing: what an upload left behind
+    whose commit was refused or lost. A job that has not ended stays.
+    INVALID_ARGUMENT: older_than is missing, or a state is none that a job ends in.
     """
 
     CancelJob: grpc.aio.UnaryUnaryMultiCallable[
@@ -313,8 +335,21 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         request: svdfarm.v1.render_service_pb2.DeleteJobRequest,
         context: _ServicerContext,
     ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
-        """Deletes the job, its shots and its videos.
+        """Deletes the job, its shots and its videos, and those of its images that no other job uses and
+        nobody has asked for within a day.
         FAILED_PRECONDITION: the job has not ended; cancel it first.
+        """
+
+    @abc.abstractmethod
+    def PruneJobs(
+        self,
+        request: svdfarm.v1.render_service_pb2.PruneJobsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.render_service_pb2.PruneJobsResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.PruneJobsResponse]]:
+        """Deletes jobs that ended long ago as DeleteJob does, then images that no job uses and nobody has
+        asked for within a day, then files as old that belong to nothing: what an upload left behind
+        whose commit was refused or lost. A job that has not ended stays.
+        INVALID_ARGUMENT: older_than is missing, or a state is none that a job ends in.
         """
 
     @abc.abstractmethod

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from farm.cli.durations import read_duration_s
 from tests.unit.cli.conftest import Command
 
 JobsYaml = Callable[..., Path]
@@ -75,3 +78,54 @@ def test_a_requeue_says_how_many_shots_are_queued_again(
     assert wrong.code == 1
     assert "--state is 'succeeded'; allowed: failed, cancelled" in wrong.err
     on_farm("cancel", name)
+
+
+def test_a_dry_run_of_prune_tells_and_deletes_nothing(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    name = submit(on_farm, jobs_yaml(ONE))
+    on_farm("watch", name)
+
+    dry = on_farm("prune", "--older-than", "0s", "--state", "succeeded", "--dry-run")
+    young = on_farm("prune", "--older-than", "30d", "--json")
+    kept = on_farm("show", name)
+    done = on_farm("prune", "--older-than", "0s", "--state", "succeeded", "--json")
+
+    assert dry.out.startswith("would delete ")
+    assert "jobs with" in dry.out
+    assert json.loads(young.out)["job_count"] == 0
+    assert kept.code == 0
+    assert json.loads(done.out)["job_count"] >= 1
+    assert on_farm("show", name).code == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--older-than", "30"], "--older-than is '30'; allowed: a number and s, m, h or d"),
+        (["--older-than", "1d", "--state", "running"], "--state is 'running'; allowed: succeeded"),
+        ([], "Missing option '--older-than'"),
+    ],
+)
+def test_a_prune_that_cannot_be_meant_is_refused(
+    args: list[str], said: str, on_farm: Command
+) -> None:
+    ended = on_farm("prune", *args)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("verb", ["gateway", "up"])
+def test_a_retention_that_is_none_stops_the_start(verb: str, command: Command) -> None:
+    ended = command(verb, "--retention", "long")
+
+    assert ended.code == 1
+    assert "retention is 'long'; allowed: a number and s, m, h or d, such as 30d" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0s", 0), ("90m", 5400), ("12h", 43200), ("30d", 2592000)]
+)
+def test_ages_are_read(text: str, seconds: int) -> None:
+    assert read_duration_s(text, "x") == seconds

@@ -70,6 +70,7 @@ def test_help_and_version_succeed(command: Command) -> None:
         "delete",
         "priority",
         "requeue",
+        "prune",
     )
     for verb in ([], *([verb] for verb in verbs)):
         assert command(*verb, "--help").code == 0

@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,23 @@ def test_cancelled_shots_are_requeued_where_they_are_asked_for(client: Client, p
 
     assert [shot.state for shot in handle.shots()] == [ShotState.QUEUED] * 2
     handle.cancel()
+
+
+def test_prune_tells_what_it_deleted(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=RenderParams(model="svd"))
+    handle.cancel()
+    cancelled = [JobState.CANCELLED]
+
+    would = client.prune(timedelta(0), cancelled, dry_run=True)
+    kept = handle.get()
+    gone = client.prune(timedelta(0), cancelled)
+
+    assert kept.state is JobState.CANCELLED
+    assert gone == would
+    assert gone.job_count >= 1
+    assert [job for job in client.jobs() if job.state is JobState.CANCELLED] == []
+    with pytest.raises(svdfarm.Rejected, match="RUNNING"):
+        client.prune(timedelta(0), [JobState.RUNNING])
 
 
 def test_an_update_changes_what_is_given(client: Client, photo: Path) -> None:

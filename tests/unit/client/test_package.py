@@ -41,6 +41,7 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
         "Model",
         "NewShot",
         "Progress",
+        "Pruned",
         "RenderParams",
         "Shot",
         "ShotState",

@@ -1,0 +1,75 @@
+"""Collects what the farm need not keep any longer: at a user's word, or by itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from farm.jobs.retention import GRACE_S, Holdings, Policy, choose
+from farm.store import deletion
+from farm.store.holdings import read_holdings
+from farm.store.store import Store
+
+log = structlog.get_logger()
+
+_EVERY_S = 3600.0
+
+
+class Collector:
+    """Deletes jobs, images and files. Several gateways may: each deletion is guarded by itself."""
+
+    def __init__(self, store: Store, retention_s: float | None) -> None:
+        self._store = store
+        self._retention_s = retention_s
+
+    async def run(self) -> None:
+        """Ends deletions that a crash cut off and, with a retention, prunes; until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+                if self._retention_s is not None:
+                    await self.prune(Policy(self._retention_s))
+            except Exception as error:  # a full disk, a store that is away: it may come back
+                log.error("prune.failed", exc_info=error)
+            await asyncio.sleep(_EVERY_S)
+
+    async def prune(self, policy: Policy, *, dry_run: bool = False) -> Holdings:
+        """Deletes what `policy` lets go; returns what was deleted, or with `dry_run` would be."""
+        database, blobs = self._store.database, self._store.blobs
+        now_s = self._store.clock.wall_s()
+        files = await asyncio.to_thread(blobs.files)
+        kept = await database.read(read_holdings, files)
+        chosen = await asyncio.to_thread(choose, kept, policy, now_s)
+        if dry_run:
+            return chosen
+        since_s = now_s - policy.grace_s
+        jobs, images, orphans = [], set(), set()
+        for job in chosen.jobs:  # one at a time: others want to write as well
+            freed = await database.write(deletion.delete_chosen, job, unwanted_since_s=since_s)
+            if freed is not None:
+                jobs.append(job)
+                images |= freed
+        for part in deletion.parts({image.sha256 for image in chosen.images} - images):
+            images |= await database.write(deletion.delete_images, part, unwanted_since_s=since_s)
+        for part in deletion.parts({file.key for file in chosen.orphans}):
+            orphans |= await database.write(deletion.remove_unnamed, part, blobs.delete)
+        await self.sweep()
+        log.info("pruned", jobs=len(jobs), images=len(images), orphans=len(orphans))
+        return Holdings(
+            jobs,
+            [image for image in chosen.images if image.sha256 in images],
+            [file for file in chosen.orphans if file.key in orphans],
+        )
+
+    async def delete_job(self, job_id: str) -> None:
+        """Deletes an ended job and what only it used. Raises NotFound, JobNotEnded."""
+        since_s = self._store.clock.wall_s() - GRACE_S
+        await self._store.database.write(deletion.delete_job, job_id, unwanted_since_s=since_s)
+        log.info("job.deleted", job=f"jobs/{job_id}")
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Deletes the files whose rows are gone."""
+        while await self._store.database.write(deletion.sweep, self._store.blobs.delete):
+            continue

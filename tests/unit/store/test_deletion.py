@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from farm.jobs.retention import EndedJob, KeptFile
+from farm.jobs.states import JobState, ShotState
+from farm.store import deletion, inputs, jobs, leases, schema
+from farm.store.blobs import Blobs
+from farm.store.database import Database
+from farm.store.errors import JobNotEnded, NotFound
+from farm.store.holdings import read_holdings
+from farm.store.records import Image, Job, ShotKey, Video, image_key
+from farm.store.requeue import requeue_job
+from farm.store.store import Store
+from tests.unit.store.conftest import IMAGE, create, new_job
+
+OTHER = Image("b" * 64, size_bytes=20, width_px=64, height_px=64)
+
+
+def render(database: Database, job: Job, number: int = 1) -> Video:
+    key = ShotKey(job.id, number)
+    claimed = database.submit(leases.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
+    assert claimed is not None
+    video = Video(claimed.lease.video_key("c" * 64), "c" * 64, size_bytes=100, frame_count=14)
+    assert database.submit(leases.succeed, claimed.lease, video, 1.0, 2.0).result()
+    return video
+
+
+def delete(database: Database, job: Job, unwanted_since_s: float = 5.0) -> set[str]:
+    return database.submit(deletion.delete_job, job.id, unwanted_since_s=unwanted_since_s).result()
+
+
+def swept(database: Database) -> list[str]:
+    removed: list[str] = []
+    while database.submit(deletion.sweep, removed.append).result():
+        pass
+    return removed
+
+
+def test_only_an_ended_job_is_deleted(database: Database) -> None:
+    job = create(database, 2)
+    with pytest.raises(JobNotEnded, match="cancel it"):
+        delete(database, job)
+    database.submit(jobs.cancel_job, job.id, 1.0).result()
+    delete(database, job)
+    with pytest.raises(NotFound):
+        database.submit(jobs.get_job, job.id).result()
+    for table in (schema.shot, schema.attempt, schema.change):
+        found = database.submit(lambda conn, t=table: conn.execute(select(t)).all()).result()
+        assert found == []
+
+
+def test_a_deleted_job_leaves_notes_of_its_files_until_they_are_gone(database: Database) -> None:
+    job = create(database, 2)
+    videos = {render(database, job, number).key for number in (1, 2)}
+    assert delete(database, job) == {IMAGE.sha256}
+    expected = sorted({*videos, image_key(IMAGE.sha256)})
+
+    def crash(key: str) -> None:
+        raise OSError("the gateway died")
+
+    with pytest.raises(OSError, match="died"):
+        database.submit(deletion.sweep, crash).result()
+    assert swept(database) == expected
+    assert swept(database) == []
+
+
+def test_an_image_that_another_job_uses_stays(database: Database) -> None:
+    first, second = create(database), create(database)
+    for job in (first, second):
+        database.submit(jobs.cancel_job, job.id, 1.0).result()
+    assert delete(database, first) == set()
+    assert delete(database, second) == {IMAGE.sha256}
+
+
+def test_an_image_that_somebody_asked_for_stays(database: Database) -> None:
+    job = create(database)
+    database.submit(jobs.cancel_job, job.id, 1.0).result()
+    assert database.submit(inputs.want_image, IMAGE.sha256, 5.5).result()
+    assert delete(database, job) == set()
+    assert database.submit(inputs.get_image, IMAGE.sha256).result() == IMAGE
+    assert not database.submit(inputs.want_image, OTHER.sha256, 5.5).result()
+
+
+def test_an_uploaded_image_is_asked_for_again_by_another_upload(database: Database) -> None:
+    assert not database.submit(inputs.is_wanted_since, IMAGE.sha256, 5.0).result()
+    database.submit(inputs.put_image, IMAGE, 7.0).result()
+    assert database.submit(inputs.is_wanted_since, IMAGE.sha256, 5.0).result()
+
+
+def test_a_file_that_got_a_row_again_is_not_swept(database: Database) -> None:
+    gone = {IMAGE.sha256}
+    assert database.submit(deletion.delete_images, gone, unwanted_since_s=5.0).result() == gone
+    database.submit(inputs.put_image, IMAGE, 6.0).result()
+    assert swept(database) == []
+    (again,) = database.submit(read_holdings, []).result().images
+    assert (again.sha256, again.want_time_s) == (IMAGE.sha256, 6.0)
+
+
+def test_a_job_that_was_requeued_after_it_was_chosen_stays(database: Database) -> None:
+    job = create(database)
+    database.submit(jobs.cancel_job, job.id, 1.0).result()
+    (chosen,) = database.submit(read_holdings, []).result().jobs
+    assert chosen == EndedJob(job.id, JobState.CANCELLED, 1.0, 0, 0)
+    states = {ShotState.CANCELLED}
+    database.submit(requeue_job, job.id, states, set(), 2.0).result()
+    choice = {"unwanted_since_s": 5.0}
+    assert database.submit(deletion.delete_chosen, chosen, **choice).result() is None
+    database.submit(jobs.cancel_job, job.id, 3.0).result()
+    # It has ended again, but not as long ago.
+    assert database.submit(deletion.delete_chosen, chosen, **choice).result() is None
+    chosen = dataclasses.replace(chosen, end_time_s=3.0)
+    assert database.submit(deletion.delete_chosen, chosen, **choice).result() == {IMAGE.sha256}
+
+
+def test_holdings_are_ended_jobs_used_images_and_files_without_a_row(database: Database) -> None:
+    database.submit(inputs.put_image, OTHER, 3.0).result()
+    ended, going_on = create(database, 2), create(database)
+    videos = [render(database, ended, number).key for number in (1, 2)]
+    known = [*videos, image_key(IMAGE.sha256)]
+    lost = f"videos/{going_on.id}/1-1-abc.mp4"
+    files = [KeptFile(key, 1, 0.0) for key in [*known, lost, "images/stray"]]
+    kept = database.submit(read_holdings, files).result()
+    assert kept.jobs == [EndedJob(ended.id, JobState.SUCCEEDED, 2.0, 2, 200)]
+    assert [(i.sha256, i.want_time_s, i.job_ids) for i in kept.images] == [
+        (IMAGE.sha256, 0.0, {ended.id, going_on.id}),
+        (OTHER.sha256, 3.0, frozenset()),
+    ]
+    assert [file.key for file in kept.orphans] == [lost, "images/stray"]
+
+
+def test_only_files_without_a_row_are_removed(database: Database) -> None:
+    video = render(database, create(database))
+    removed: list[str] = []
+    keys = [video.key, image_key(IMAGE.sha256), "videos/gone/1-1-abc.mp4", "stray"]
+    unnamed = database.submit(deletion.remove_unnamed, keys, removed.append).result()
+    assert unnamed == {*removed} == {"videos/gone/1-1-abc.mp4", "stray"}
+
+
+def test_many_images_are_deleted_in_one_go(database: Database) -> None:
+    many = [f"{n:064x}" for n in range(250)]
+
+    def put(conn: Connection) -> None:
+        for sha256 in many:
+            inputs.put_image(conn, dataclasses.replace(OTHER, sha256=sha256), 1.0)
+        conn.execute(insert(schema.deletion), [{"key": image_key(many[0])}])  # noted before
+
+    database.submit(put).result()
+    gone = database.submit(deletion.delete_images, many, unwanted_since_s=2.0).result()
+    assert gone == {*many}
+    assert swept(database) == [image_key(sha256) for sha256 in many]
+
+
+async def test_a_row_is_committed_only_while_its_file_is_there(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "data")
+    path = tmp_path / "image"
+    path.write_bytes(b"picture")
+    collected: list[str] = []
+
+    def record(conn: Connection) -> str:
+        return "recorded"
+
+    class Collecting(Blobs):
+        """The file is collected between its storing and its row, once."""
+
+        async def put(self, key: str, content: bytes | Path) -> None:
+            await super().put(key, content)
+            if not collected:
+                collected.append(key)
+                self.delete(key)
+
+    racing = dataclasses.replace(store, blobs=Collecting(tmp_path / "data" / "blobs"))
+    assert await racing.publish("images/x", path, record) == "recorded"
+    assert collected == ["images/x"]
+    assert await store.blobs.read_whole("images/x") == b"picture"
+    store.close()
+
+
+def test_a_job_with_a_request_id_can_be_sent_again_after_its_deletion(database: Database) -> None:
+    new = new_job(request_id="r1")
+    first = database.submit(jobs.create_job, new, 0.0).result()
+    database.submit(jobs.cancel_job, first.id, 1.0).result()
+    delete(database, first, unwanted_since_s=-1.0)
+    assert database.submit(jobs.create_job, new, 5.0).result().id != first.id
