@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import URL
+if TYPE_CHECKING:  # addresses are read where only the client is installed
+    from sqlalchemy import URL
 
 
 class ConfigInvalid(ValueError):
