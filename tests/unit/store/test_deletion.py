@@ -173,11 +173,13 @@ async def test_a_row_is_committed_only_while_its_file_is_there(tmp_path: Path) -
                 collected.append(key)
                 self.delete(key)
 
-    racing = dataclasses.replace(store, blobs=Collecting(tmp_path / "data" / "blobs"))
-    assert await racing.publish("images/x", path, record) == "recorded"
-    assert collected == ["images/x"]
-    assert await store.blobs.read_whole("images/x") == b"picture"
-    store.close()
+    try:
+        racing = dataclasses.replace(store, blobs=Collecting(tmp_path / "data" / "blobs"))
+        assert await racing.publish("images/x", path, record) == "recorded"
+        assert collected == ["images/x"]
+        assert await store.blobs.read_whole("images/x") == b"picture"
+    finally:
+        store.close()
 
 
 def test_a_job_with_a_request_id_can_be_sent_again_after_its_deletion(database: Database) -> None:
