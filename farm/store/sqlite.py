@@ -42,8 +42,8 @@ class Sqlite:
         return None
 
     def committed(self, conn: Connection, transaction: str) -> bool:
-        """Never asked: COMMIT answers."""
-        raise NotImplementedError
+        """Never asked, as `lock` names no transaction: COMMIT always answers here."""
+        raise AssertionError(transaction)
 
     def arrive(self, conn: Connection) -> bool:
         """See `Backend`."""
