@@ -18,7 +18,7 @@ from torch import Tensor
 from farm.nano import closed_form
 from farm.nano.parts import make_vae
 from farm.nano.pictures import Pictures, crop, vary
-from farm.nano.progress import Training
+from farm.nano.progress import Training, cosine
 
 SEED = 20261121
 CROP_PX = 64
@@ -46,7 +46,7 @@ def train_vae(
     closed_form.image_only(vae)
     closed_form.initialise(vae, batch(pictures, START_PICTURES, np.random.default_rng(SEED)))
     vae.to(device)
-    training = Training(vae, _optimizer(vae), step_count, checkpoint, EMA_DECAY)
+    training = Training(vae, [_optimizer(vae)], step_count, checkpoint, EMA_DECAY, cosine)
 
     def loss_of(step: int) -> Tensor:
         torch.manual_seed(SEED + step)
@@ -75,7 +75,9 @@ def finish_decoder(
 ) -> None:
     """Train the decoder of `vae` further, in float32, for the latents that the encoder gives."""
     closed_form.image_only(vae)
-    training = Training(vae.decoder, _optimizer(vae.decoder), step_count, checkpoint, EMA_DECAY)
+    training = Training(
+        vae.decoder, [_optimizer(vae.decoder)], step_count, checkpoint, EMA_DECAY, cosine
+    )
 
     def loss_of(step: int) -> Tensor:
         # Other pictures than those of the same steps before.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,46 @@ SAVE_EVERY_S = 120.0
 SAY_EVERY = 50
 WARM_UP_STEPS = 50
 LAST_RATE = 0.02  # of the first
+FALL = 0.3
+
+
+def cosine(share: float) -> float:
+    """From 1 to LAST_RATE along half a wave."""
+    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def flat_then_falling(share: float) -> float:
+    """1, and over the last FALL of the training down to LAST_RATE.
+
+    As long as it is flat, the number of steps can still be changed.
+    """
+    return min(1.0, LAST_RATE + (1 - LAST_RATE) * (1 - share) / FALL)
 
 
 @dataclass
 class Training:
-    """Weights under training, `optimizer` with its rates, and the average that is kept at the end.
+    """Weights under training, `optimizers` with their rates, and the average kept at the end.
 
     Step n draws from generators seeded with (seed, n), so that a run which was stopped and goes on
     draws what one that was not would have drawn.
     """
 
     module: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     step_count: int
     checkpoint: Path
     ema_decay: float
+    rate_at: Callable[[float], float]  # the share of its rate at a share of the training
     step: int = 0
 
     def __post_init__(self) -> None:
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rates = [group["lr"] for group in self._groups()]
         self.average = {name: value.clone() for name, value in self._weights()}
         if self.checkpoint.is_file():
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.average = state["average"]
             self.step = state["step"]
 
@@ -55,10 +71,12 @@ class Training:
         for step in range(self.step, self.step_count):
             self._set_rates(step)
             loss = loss_of(step)
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._trained(), 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.step = step + 1
             self._average_in()
             recent.append(loss.item())
@@ -83,7 +101,7 @@ class Training:
         """Write everything that going on needs; a stop while writing leaves the one before."""
         state = {
             "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average,
             "step": self.step,
         }
@@ -97,8 +115,8 @@ class Training:
         self.module.load_state_dict(self.average)
 
     def _set_rates(self, step: int) -> None:
-        share = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * step / self.step_count))
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        share = self.rate_at(step / self.step_count)
+        for group, rate in zip(self._groups(), self.rates, strict=True):
             group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS) * share
 
     @torch.no_grad()
@@ -115,4 +133,7 @@ class Training:
                 yield name, value.detach()
 
     def _trained(self) -> list[Any]:
-        return [value for group in self.optimizer.param_groups for value in group["params"]]
+        return [value for group in self._groups() for value in group["params"]]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
