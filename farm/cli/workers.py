@@ -39,11 +39,12 @@ def workers(
                 worker.device,
                 ", ".join(tables.model_name(model.name) for model in worker.models),
                 f"{worker.hostname}/{worker.pid}",
+                str(worker.refused_report_count),
                 worker.error.message if worker.error else worker.shot or "idle",
             ]
             for worker in found
         ]
-        tables.show(["WORKER", "STATE", "DEVICE", "MODELS", "HOST/PID", "SHOT"], rows)
+        tables.show(["WORKER", "STATE", "DEVICE", "MODELS", "HOST/PID", "REFUSED", "SHOT"], rows)
     else:
         print("no workers are connected", file=sys.stderr)  # noqa: T201
     return Exit.SUCCEEDED

@@ -17,7 +17,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
-from farm.store import leases
+from farm.store import leases, workers
 from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
@@ -72,25 +72,26 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         await self._wake.wait()
         self._wake.clear()
-        workers = {worker.id: worker for worker in self._workers}
-        views = [worker.view(self._store.lease_s) for worker in workers.values()]
+        here = {worker.id: worker for worker in self._workers}
+        views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = sum(v.free_slots for v in views if not v.leaving and v.models)
         if not free:
             return
-        expiry_s = self._store.clock.steady_s() + self._store.lease_s
+        now_s = self._store.clock.steady_s()
         claims = await self._store.database.write(
             _claim_for,
             views,
             free * _LOOK_AHEAD,
-            expiry_s,
+            now_s + self._store.lease_s,
+            now_s - workers.silence_limit_s(self._store.lease_s),
             self._store.clock.wall_s(),
             self._store.name,
         )
         for claim in claims:
-            worker = workers[claim.shot.worker or ""]
+            worker = here[claim.shot.worker or ""]
             worker.leases[claim.lease.token] = claim.lease
         for claim in claims:
-            await self._send(workers[claim.shot.worker or ""], claim)
+            await self._send(here[claim.shot.worker or ""], claim)
 
     async def _send(self, worker: Worker, claim: Claim) -> None:
         shot, lease = claim.shot, claim.lease
@@ -198,12 +199,18 @@ def _claim_for(
     views: list[WorkerView],
     limit: int,
     expiry_s: Instant,
+    heard_since_s: Instant,
     now_s: float,
     gateway: str,
 ) -> list[Claim]:
+    """Claims what `assign` chooses; it prefers a free worker of another gateway where one is."""
     models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
     queued = {str(q.key): q for q in leases.queue(conn, models, limit)}
-    chosen = assign([q.candidate for q in queued.values()], views)
+    candidates = [q.candidate for q in queued.values()]
+    if any(candidate.failed_on for candidate in candidates):
+        elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
+        views = views + [WorkerView(name, served, 0) for name, served in elsewhere.items()]
+    chosen = assign(candidates, views)
     claims = (
         leases.claim(
             conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway

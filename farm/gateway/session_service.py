@@ -14,6 +14,7 @@ from farm.gateway.convert import lease_from_wire, lease_to_wire
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.names import worker_id
+from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.wall import Context, invalid, streaming
 from farm.gateway.workers import Worker, Workers
@@ -40,6 +41,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         workers: Workers,
         feed: Feed,
         dispatcher: Dispatcher,
+        roster: Roster,
         *,
         heartbeat_s: float,
         reconnect_grace_s: float,
@@ -48,6 +50,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._workers = workers
         self._feed = feed
         self._dispatcher = dispatcher
+        self._roster = roster
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,12 +84,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
             if reader is not None:
                 reader.cancel()
             self._workers.leave(worker)
-            self._feed.wake_all()
             log.info("session.ended", worker=worker.id, leases=len(worker.leases))
             self._spawn(self._take_back_unless_back(worker))
 
     async def _greet(self, worker: Worker, brought: list[Lease]) -> None:
         """Adopts the leases that the worker still holds, takes back those it has lost."""
+        await self._roster.join(worker)
         database = self._store.database
         expiry_s = self._store.clock.steady_s() + self._store.lease_s
         held = await database.read(leases.held_by, worker.id)
@@ -151,7 +154,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 await self._released(worker, lease_from_wire(request.released.lease))
             case "draining":
                 worker.leaving = True
-                self._feed.wake_all()
+                await self._roster.change(worker)
                 log.info("worker.draining", worker=worker.id)
             case other:
                 raise invalid("message", f"is {other}; a session has one Hello, at its start")
@@ -164,7 +167,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         log.info(
             "worker.ready", worker=worker.id, device=worker.about.device, models=list(worker.models)
         )
-        self._feed.wake_all()
+        await self._roster.change(worker)
         self._dispatcher.wake()
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
@@ -230,11 +233,15 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._settle(worker, lease, accepted)
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        if not accepted:
+            log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
+            self._spawn(self._roster.refuse(worker))
         settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
         worker.send(pb.SessionResponse(settled=settled))
 
     async def _take_back_unless_back(self, worker: Worker) -> None:
         """After a broken session: waits for the worker to come back, then requeues its shots."""
+        await self._roster.leave(worker)
         await asyncio.sleep(self._reconnect_grace_s)
         if self._workers.get(worker.id) is not None:
             return  # its new session has said what it holds
