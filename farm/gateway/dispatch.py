@@ -22,7 +22,7 @@ from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
-from farm.wire import params_to_wire
+from farm.wire import memory_to_wire, params_to_wire
 from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
@@ -36,10 +36,11 @@ _PAUSE_AFTER_ERROR_S = 1.0
 class Dispatcher:
     """The one place where shots are handed out."""
 
-    def __init__(self, store: Store, workers: Workers, feed: Feed) -> None:
+    def __init__(self, store: Store, workers: Workers, feed: Feed, stall_s: float) -> None:
         self._store = store
         self._workers = workers
         self._feed = feed
+        self._stall_s = stall_s
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -89,7 +90,7 @@ class Dispatcher:
         )
         for claim in claims:
             worker = here[claim.shot.worker or ""]
-            worker.leases[claim.lease.token] = claim.lease
+            worker.hold(claim.lease)
         for claim in claims:
             await self._send(here[claim.shot.worker or ""], claim)
 
@@ -98,6 +99,11 @@ class Dispatcher:
         try:
             image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
         except FileNotFoundError:
+            image = None
+        if not worker.holds(lease):  # taken back meanwhile: it has nothing to let go of
+            worker.letting_go.discard(lease.token)
+            return
+        if image is None:
             await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
             return
         if self._workers.get(worker.id) is not worker:
@@ -117,6 +123,7 @@ class Dispatcher:
                     params=params_to_wire(shot.params),
                     image=image,
                     image_sha256=shot.image_sha256,
+                    memory_profile=memory_to_wire(claim.memory),
                 )
             )
         )
@@ -152,8 +159,7 @@ class Dispatcher:
     def settled(self, worker: Worker | None, lease: Lease) -> None:
         """Frees the slot of an attempt whose report was accepted or refused."""
         if worker is not None:
-            worker.leases.pop(lease.token, None)
-            worker.cancelled.discard(lease.token)
+            worker.drop(lease)
         self._feed.end_progress(lease)
         self.wake()
 
@@ -184,14 +190,33 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
+        for worker in self._workers:
+            if worker.is_stalled(self._stall_s):
+                await self._take_from_stalled(worker)
         clock = self._store.clock
         lost = await self._store.database.write(
             leases.take_back_expired, clock.steady_s(), clock.wall_s()
         )
         for held in lost:
             log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
-            self.cancel(held.worker, held.lease)
-            self.settled(self._workers.get(held.worker), held.lease)
+            self._let_go_of(self._workers.get(held.worker), held.lease)
+
+    async def _take_from_stalled(self, worker: Worker) -> None:
+        """Takes every shot from a worker whose device hangs; it gets others once it lets go."""
+        log.warning("worker.stalled", worker=worker.id, leases=len(worker.leases))
+        reason, told = Reason.NO_PROGRESS, f"no step for {self._stall_s:g} s on {worker.id}"
+        for lease in list(worker.leases.values()):
+            if await self.fail(worker, lease, reason, told):
+                self._let_go_of(worker, lease)
+            # Those that wait behind the first are nobody's fault.
+            reason, told = Reason.WORKER_DRAINED, "its worker hangs in another shot"
+
+    def _let_go_of(self, worker: Worker | None, lease: Lease) -> None:
+        """Tells a worker of a shot that was taken from it; until it answers, its slot is taken."""
+        if worker is not None:
+            worker.letting_go.add(lease.token)
+            self.cancel(worker.id, lease)
+        self.settled(worker, lease)
 
 
 def _claim_for(

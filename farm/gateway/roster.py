@@ -13,24 +13,29 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from farm.gateway.workers import Worker, Workers
+from farm.store import cordons
 from farm.store import workers as rows
 from farm.store.clock import Instant
 from farm.store.errors import StoreAway
 from farm.store.store import Store
+from farm.store.workers import WorkerRow
 from svdfarm.v1 import session_service_pb2 as pb
 
 log = structlog.get_logger()
 
 _KEEP_LEASES = 20  # that a worker which left has to come back and be known by its row
+_MESSAGE_LIMIT = 4096  # characters of what a worker says that are kept
 _PAUSE_AFTER_ERROR_S = 1.0
 
 
 class Roster:
     """Keeps the rows of the workers connected here, with two tasks, started and ended by `run`."""
 
-    def __init__(self, store: Store, workers: Workers) -> None:
+    def __init__(self, store: Store, workers: Workers, wake: Callable[[], None]) -> None:
+        """`wake` says that a worker here may take shots again."""
         self._store = store
         self._workers = workers
+        self._wake = wake
         self._look = asyncio.Event()
 
     def look(self) -> None:
@@ -60,6 +65,15 @@ class Roster:
         """Records what a worker says of itself now."""
         await self._store.database.write(rows.change, worker.as_told(self._store.name))
 
+    async def check(self, worker: Worker) -> None:
+        """Does what is asked of a worker, which is cordoned where its canary clip failed."""
+        if worker.about.HasField("error"):
+            told = worker.about.error.message[:_MESSAGE_LIMIT]
+            await self._store.database.write(cordons.cordon_at_start, worker.id, told)
+        row = await self._store.database.read(rows.get, worker.id, self._steady_s())
+        if row is not None:
+            self._obey(worker, row)
+
     async def leave(self, worker: Worker) -> None:
         """Records that a session has ended."""
         with contextlib.suppress(StoreAway):  # its row falls silent by itself
@@ -75,11 +89,20 @@ class Roster:
         asked = await self._store.database.read(rows.at, self._store.name, self._steady_s())
         for row in asked:
             worker = self._workers.get(row.id)
-            if worker is None or worker.session != row.session:
-                continue
-            if row.drain_wanted and not worker.leaving:
-                worker.leaving = True
-                worker.send(pb.SessionResponse(drain=pb.Drain()))
+            if worker is not None:
+                self._obey(worker, row)
+
+    def _obey(self, worker: Worker, row: WorkerRow) -> None:
+        if worker.session != row.session:
+            return
+        if row.drain_wanted and not worker.leaving:
+            worker.leaving = True
+            worker.send(pb.SessionResponse(drain=pb.Drain()))
+        if worker.cordoned != (row.cordon is not None):
+            worker.cordoned = row.cordon is not None
+            reason = row.cordon.reason if row.cordon else None
+            log.warning("worker.cordon", worker=worker.id, reason=reason)
+            self._wake()
 
     async def served(self) -> list[str]:
         """The models of the farm's connected workers, the most served first."""

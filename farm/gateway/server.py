@@ -49,8 +49,8 @@ class Gateway:
         self._store = store
         self._workers = Workers()
         self._feed = Feed()
-        self._dispatcher = Dispatcher(store, self._workers, self._feed)
-        self._roster = Roster(store, self._workers)
+        self._dispatcher = Dispatcher(store, self._workers, self._feed, config.stall_s)
+        self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(

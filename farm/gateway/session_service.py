@@ -24,6 +24,7 @@ from farm.store.errors import StoreAway, is_disk_full
 from farm.store.records import Lease
 from farm.store.store import Store
 from farm.wire import duration, model_from_wire
+from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
@@ -95,11 +96,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
         held = await database.read(leases.held_by, worker.id)
         for lease in brought:
             if lease in held:
-                worker.leases[lease.token] = lease
+                worker.hold(lease)
             name = self._store.name
             if await database.write(leases.adopt, lease, worker.id, expiry_s, name):
                 log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
             else:
+                worker.letting_go.add(lease.token)
                 cancel = pb.Cancel(lease=lease_to_wire(lease))
                 worker.send(pb.SessionResponse(cancel=cancel))
         for lease in held:
@@ -141,7 +143,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if worker.holds(lease):
-                    self._feed.set_progress(lease, request.progress.progress)
+                    await self._progress(worker, lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
             case "done":
@@ -159,10 +161,21 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case other:
                 raise invalid("message", f"is {other}; a session has one Hello, at its start")
 
+    async def _progress(
+        self, worker: Worker, lease: Lease, progress: resources_pb2.Progress
+    ) -> None:
+        worker.moved()
+        self._feed.set_progress(lease, progress)
+        if lease.token not in worker.started:
+            worker.started.add(lease.token)
+            now_s = self._store.clock.wall_s()
+            await self._store.database.write(leases.start, lease, now_s)
+
     async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
         models = [model_from_wire(model) for model in ready.worker.models]
         worker.about = ready.worker
         await self._store.database.write(inputs.put_models, models)
+        await self._roster.check(worker)  # before it takes shots: it may be cordoned
         worker.models = {model.name: model for model in models}
         log.info(
             "worker.ready", worker=worker.id, device=worker.about.device, models=list(worker.models)
@@ -174,6 +187,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         token = chunk.lease.token
         if not worker.holds(lease_from_wire(chunk.lease)):  # lost since; Done will be refused
             return
+        worker.moved()
         if token not in uploads:
             uploads[token] = self._new_upload()
         uploads[token].write(chunk.offset_bytes, chunk.data)
@@ -233,6 +247,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._settle(worker, lease, accepted)
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        worker.letting_go.discard(lease.token)
         if not accepted:
             log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
             self._spawn(self._roster.refuse(worker))

@@ -9,6 +9,7 @@ from farm.gateway.config import Limits
 from farm.gateway.roster import Roster
 from farm.gateway.wall import Context, unary
 from farm.jobs.retry import Reason
+from farm.store import cordons
 from farm.store import workers as rows
 from farm.store.errors import NotFound
 from farm.store.records import ShotKey
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 
 class WorkerService(pb_grpc.WorkerServiceServicer):
-    """Shows the connected workers, and drains them."""
+    """Shows the connected workers, drains and uncordons them."""
 
     def __init__(self, store: Store, roster: Roster, limits: Limits) -> None:
         self.limits = limits
@@ -61,6 +62,19 @@ class WorkerService(pb_grpc.WorkerServiceServicer):
         await self._roster.obey()
         return await self._get(request.name)
 
+    @unary
+    async def UncordonWorker(  # noqa: N802
+        self, request: pb.UncordonWorkerRequest, context: Context
+    ) -> resources.Worker:
+        """Lets a cordoned worker take shots again."""
+        worker_id = names.worker_id(request.name)
+        now_s = self._store.clock.wall_s()
+        if not await self._store.database.write(cordons.uncordon, worker_id, now_s):
+            raise NotFound("connected worker", request.name)
+        log.info("worker.uncordoned", worker=worker_id)
+        await self._roster.obey()
+        return await self._get(request.name)
+
     async def _get(self, name: str) -> resources.Worker:
         steady_s = self._store.clock.steady_s()
         row = await self._store.database.read(rows.get, names.worker_id(name), steady_s)
@@ -80,6 +94,11 @@ def _to_wire(row: WorkerRow, shot: ShotKey | None, silence_limit_s: float) -> re
     worker.name = f"workers/{row.id}"
     worker.ClearField("error")
     worker.state = resources.Worker.State.Value("DRAINING" if row.drain_wanted else row.state)
+    if row.cordon is not None:
+        error = resources.Error(reason=row.cordon.reason, message=row.cordon.message)
+        worker.error.CopyFrom(error)
+        if worker.state != resources.Worker.DRAINING:
+            worker.state = resources.Worker.CORDONED
     worker.shot = str(shot) if shot else ""
     worker.connect_time.FromNanoseconds(int(row.connect_time_s * 1e9))
     worker.refused_report_count = row.refused_report_count

@@ -29,8 +29,12 @@ class Worker:
     models: dict[str, ModelInfo] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by token
     cancelled: set[str] = field(default_factory=set)  # tokens whose Cancel may precede Assign
+    started: set[str] = field(default_factory=set)  # tokens of shots that it has begun
+    letting_go: set[str] = field(default_factory=set)  # tokens it lost, and has yet to answer for
     leaving: bool = False
+    cordoned: bool = False
     last_heard_s: float = field(default_factory=time.monotonic)
+    last_moved_s: float = field(default_factory=time.monotonic)  # when a shot was seen to go on
     # None ends the session.
     outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
 
@@ -53,9 +57,29 @@ class Worker:
         return WorkerView(
             self.id,
             frozenset(self.models),
-            free_slots=0 if silent else SLOTS - len(self.leases),
-            leaving=self.leaving,
+            free_slots=0 if silent else max(0, SLOTS - len(self.leases.keys() | self.letting_go)),
+            leaving=self.leaving or self.cordoned,
         )
+
+    def hold(self, lease: Lease) -> None:
+        """Notes a lease that it has from now on."""
+        self.leases[lease.token] = lease
+        self.moved()
+
+    def moved(self) -> None:
+        """Notes that one of its shots goes on."""
+        self.last_moved_s = time.monotonic()
+
+    def drop(self, lease: Lease) -> None:
+        """Notes that an attempt of its is over."""
+        self.leases.pop(lease.token, None)
+        self.cancelled.discard(lease.token)
+        self.started.discard(lease.token)
+        self.moved()
+
+    def is_stalled(self, limit_s: float) -> bool:
+        """Whether it holds shots, is heard of, and none of them went on for so long."""
+        return bool(self.leases) and time.monotonic() - self.last_moved_s > limit_s
 
     def holds(self, lease: Lease) -> bool:
         """Whether this is one of its leases, in every part."""

@@ -98,6 +98,7 @@ shot = Table(
     Column("worker", String(128), nullable=True),
     Column("gateway", String(32), nullable=True),  # whose session the worker's lease came by
     Column("lease_expiry_s", Float, nullable=True),
+    Column("memory_profile", Integer, nullable=True),  # of the next attempt; null is AS_STARTED
     Column("render_duration_s", Float, nullable=True),
     Column("error_reason", String(64), nullable=True),
     Column("error_message", Text, nullable=True),
@@ -120,6 +121,7 @@ attempt = Table(
     Column("number", Integer, nullable=False),
     Column("worker", String(128), nullable=False),
     Column("claim_time_s", Float, nullable=False),
+    Column("start_time_s", Float, nullable=True),  # when its worker said that it began
     Column("end_time_s", Float, nullable=True),
     Column("outcome", String(64), nullable=True),  # SUCCEEDED, CANCELLED or a retry reason
     PrimaryKeyConstraint("job_id", "shot_number", "number"),
@@ -127,6 +129,8 @@ attempt = Table(
         ["job_id", "shot_number"], ["shot.job_id", "shot.number"], ondelete="CASCADE"
     ),
 )
+
+Index("ix_attempt_worker", attempt.c.worker, attempt.c.outcome)  # what speaks against a worker
 
 # One row per change of a job (shot_number null) or of a shot; feeds WatchJob.
 change = Table(
@@ -153,6 +157,9 @@ worker = Table(
     Column("heard_s", Float, nullable=False),  # to within a third of a lease
     Column("drain_wanted", Boolean, nullable=False),  # by an operator
     Column("refused_report_count", Integer, nullable=False),  # that came after its lease was lost
+    Column("cordon_reason", String(64), nullable=True),  # null: it is not cordoned
+    Column("cordon_message", Text, nullable=True),
+    Column("cordon_lifted_time_s", Float, nullable=True),  # what was before is forgiven
 )
 
 # Files whose rows are gone, until they are too. See farm/store/deletion.py.

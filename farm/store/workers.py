@@ -18,7 +18,7 @@ from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.clock import Instant
 from farm.store.moves import wake_watchers
-from farm.store.records import ShotKey
+from farm.store.records import Failure, ShotKey
 
 # What `Database.on_commit` and `on_news` tell, among the ids of jobs, when workers changed.
 WORKERS = "workers"
@@ -54,6 +54,7 @@ class WorkerRow:
     silent_s: float  # since it was heard, to within a third of a lease
     drain_wanted: bool
     refused_report_count: int
+    cordon: Failure | None
 
 
 def join(conn: Connection, session: Session, steady_s: Instant) -> None:
@@ -180,6 +181,7 @@ def taking(
         select(worker.c.id, worker.c.models)
         .where(_connected(), worker.c.heard_s >= heard_since_s, worker.c.gateway != (but_at or ""))
         .where(worker.c.state == "ACTIVE", worker.c.drain_wanted.is_(False))
+        .where(worker.c.cordon_reason.is_(None))
     )
     return {row.id: frozenset(json.loads(row.models)) for row in rows}
 
@@ -214,4 +216,5 @@ def _record(row: Row[Any]) -> WorkerRow:
         silent_s=row.silent_s,
         drain_wanted=row.drain_wanted,
         refused_report_count=row.refused_report_count,
+        cordon=Failure(row.cordon_reason, row.cordon_message) if row.cordon_reason else None,
     )

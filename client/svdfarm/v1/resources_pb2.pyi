@@ -523,6 +523,8 @@ class Worker(google.protobuf.message.Message):
         """Ends its shot, then leaves."""
         FAILED: Worker._State.ValueType  # 4
         """Could not start, or nothing is heard of it; `error` says why."""
+        CORDONED: Worker._State.ValueType  # 5
+        """Is given no shots until UncordonWorker; `error` says why."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a worker is in its life. Values may be added: treat an unknown one as STARTING."""
@@ -537,6 +539,8 @@ class Worker(google.protobuf.message.Message):
     """Ends its shot, then leaves."""
     FAILED: Worker.State.ValueType  # 4
     """Could not start, or nothing is heard of it; `error` says why."""
+    CORDONED: Worker.State.ValueType  # 5
+    """Is given no shots until UncordonWorker; `error` says why."""
 
     NAME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
@@ -564,7 +568,7 @@ class Worker(google.protobuf.message.Message):
     """Output only. Reports of attempts that had been taken back before: each was refused."""
     @property
     def error(self) -> global___Error:
-        """Set in FAILED."""
+        """Set in FAILED, and where the worker is cordoned. In Ready: what its canary clip showed."""
 
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Model]:

@@ -44,7 +44,7 @@ def test_a_worker_is_listed_with_what_it_serves(
 @pytest.mark.parametrize(
     ("error", "reason", "attempts"),
     [
-        (MemoryError("no room"), "OUT_OF_MEMORY", 3),
+        (MemoryError("no room"), "OUT_OF_MEMORY", 5),
         (ValueError("a bug"), "INTERNAL", 3),
     ],
 )

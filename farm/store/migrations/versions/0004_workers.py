@@ -1,4 +1,4 @@
-"""The farm's workers"""
+"""The farm's workers, and what the retry rule looks at"""
 
 from __future__ import annotations
 
@@ -25,5 +25,13 @@ def upgrade() -> None:
         sa.Column("heard_s", sa.Float(), nullable=False),
         sa.Column("drain_wanted", sa.Boolean(), nullable=False),
         sa.Column("refused_report_count", sa.Integer(), nullable=False),
+        sa.Column("cordon_reason", sa.String(length=64), nullable=True),
+        sa.Column("cordon_message", sa.Text(), nullable=True),
+        sa.Column("cordon_lifted_time_s", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
     )
+    with op.batch_alter_table("shot", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("memory_profile", sa.Integer(), nullable=True))
+    with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("start_time_s", sa.Float(), nullable=True))
+        batch_op.create_index("ix_attempt_worker", ["worker", "outcome"], unique=False)
