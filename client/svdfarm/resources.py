@@ -45,6 +45,7 @@ class WorkerState(enum.StrEnum):
     STARTING = "STARTING"
     ACTIVE = "ACTIVE"
     DRAINING = "DRAINING"
+    CORDONED = "CORDONED"
     FAILED = "FAILED"
 
 
