@@ -38,16 +38,12 @@ def test_a_drained_worker_is_told_as_json(on_farm: Command) -> None:
     assert json.loads(drained.out)["refused_report_count"] == 0
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [("0s", "stall_timeout is 0 s; allowed: from 1s"), ("soon", "stall_timeout is 'soon'")],
-)
 def test_a_stall_timeout_that_is_none_is_refused(
-    command: Command, monkeypatch: pytest.MonkeyPatch, given: str, told: str
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FARM_STALL_TIMEOUT", given)
+    monkeypatch.setenv("FARM_STALL_TIMEOUT", "soon")
 
     refused = command("gateway", "--address", "127.0.0.1:0", "--data", "data")
 
     assert refused.code == 1
-    assert told in refused.err
+    assert "stall_timeout is 'soon'" in refused.err

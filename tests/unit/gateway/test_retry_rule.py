@@ -12,6 +12,7 @@ import grpc
 import pytest
 from sqlalchemy import Connection, select
 
+from farm.gateway.config import ConfigInvalid, GatewayConfig
 from farm.gateway.server import Gateway
 from farm.jobs.retry import MemoryProfile
 from farm.render.fake import FakeRenderer
@@ -20,7 +21,7 @@ from farm.render.renderer import Rendered
 from farm.store import schema
 from svdfarm.v1.resources_pb2 import Job, Shot, Worker
 from svdfarm.v1.worker_service_pb2 import UncordonWorkerRequest
-from tests.running import eventually, running_gateway, running_worker
+from tests.running import LOOPBACK, eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
 from tests.unit.gateway.test_faults import silent_worker
 
@@ -216,3 +217,8 @@ def test_a_shot_that_its_lost_worker_never_began_is_not_charged(
         worker.stop()
     eventually(lambda: caller.shots(job.name)[0].state == Shot.QUEUED)
     assert charged() == 1
+
+
+def test_a_gateway_that_would_wait_for_no_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="stall_timeout is 0 s; allowed: from 1s"):
+        GatewayConfig(LOOPBACK, LOOPBACK, tmp_path, stall_s=0)
