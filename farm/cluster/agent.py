@@ -36,6 +36,7 @@ log = structlog.get_logger()
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
 _PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
+_LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -45,6 +46,7 @@ class Holding:
 
     assign: pb.Assign
     cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled_at: float | None = None  # by the gateway
     handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
     report: pb.SessionRequest | None = None
     video: Path | None = None  # goes before `report`
@@ -136,8 +138,17 @@ class Agent:
 
     @property
     def alive(self) -> bool:
-        """Whether every thread of it runs."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether every thread of it runs, and its device lets go of what was cancelled."""
+        return all(thread.is_alive() for thread in self._threads) and not self._hangs()
+
+    def _hangs(self) -> bool:
+        since = time.monotonic() - _LET_GO_S
+        with self._lock:
+            return any(
+                holding.cancelled_at is not None and holding.cancelled_at < since
+                for holding in self._holdings.values()
+                if holding.report is None
+            )
 
     def stop(self) -> None:
         """Ends the session and the threads."""
@@ -235,6 +246,7 @@ class Agent:
         with self._lock:
             holding = self._holdings.get(lease.token)
         if holding is not None:
+            holding.cancelled_at = holding.cancelled_at or time.monotonic()
             holding.cancelled.set()
 
     def _settled(self, settled: pb.Settled) -> None:

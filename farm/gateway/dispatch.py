@@ -190,33 +190,34 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
-        for worker in self._workers:
-            if worker.is_stalled(self._stall_s):
-                await self._take_from_stalled(worker)
+        for connected in self._workers:
+            if connected.is_stalled(self._stall_s):
+                await self._take_from_stalled(connected)
         clock = self._store.clock
         lost = await self._store.database.write(
             leases.take_back_expired, clock.steady_s(), clock.wall_s()
         )
         for held in lost:
             log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
-            self._let_go_of(self._workers.get(held.worker), held.lease)
+            worker = self._workers.get(held.worker)
+            if worker is not None and worker.holds(held.lease):
+                self._let_go_of(worker, held.lease)
+            self.settled(worker, held.lease)
 
     async def _take_from_stalled(self, worker: Worker) -> None:
         """Takes every shot from a worker whose device hangs; it gets others once it lets go."""
         log.warning("worker.stalled", worker=worker.id, leases=len(worker.leases))
         reason, told = Reason.NO_PROGRESS, f"no step for {self._stall_s:g} s on {worker.id}"
         for lease in list(worker.leases.values()):
-            if await self.fail(worker, lease, reason, told):
-                self._let_go_of(worker, lease)
+            self._let_go_of(worker, lease)
+            await self.fail(worker, lease, reason, told)
             # Those that wait behind the first are nobody's fault.
             reason, told = Reason.WORKER_DRAINED, "its worker hangs in another shot"
 
-    def _let_go_of(self, worker: Worker | None, lease: Lease) -> None:
-        """Tells a worker of a shot that was taken from it; until it answers, its slot is taken."""
-        if worker is not None:
-            worker.letting_go.add(lease.token)
-            self.cancel(worker.id, lease)
-        self.settled(worker, lease)
+    def _let_go_of(self, worker: Worker, lease: Lease) -> None:
+        """Tells a worker of a shot that is taken from it; until it answers, its slot is taken."""
+        worker.letting_go.add(lease.token)
+        self.cancel(worker.id, lease)
 
 
 def _claim_for(
