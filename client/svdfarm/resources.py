@@ -177,4 +177,4 @@ class Worker:
     version: str
     connect_time: datetime | None
     error: Failure | None
-    refused_report_count: int  # reports that came after their attempt was taken back
+    refused_report_count: int = 0  # reports that came after their attempt was taken back
