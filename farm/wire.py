@@ -9,7 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from farm.jobs.params import Codec, Fit, ModelInfo, RenderParams
+from farm.jobs.retry import MemoryProfile
 from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
 
 # Fields of the same name and meaning in RenderParams on both sides.
 _PLAIN = (
@@ -30,6 +32,13 @@ _FITS = {
     Fit.CROP: pb.RenderParams.CROP,
     Fit.PAD: pb.RenderParams.PAD,
     Fit.STRETCH: pb.RenderParams.STRETCH,
+}
+
+
+_MEMORY = {
+    MemoryProfile.AS_STARTED: session_pb.Assign.MEMORY_PROFILE_UNSPECIFIED,
+    MemoryProfile.OFFLOAD: session_pb.Assign.OFFLOAD,
+    MemoryProfile.SMALLEST: session_pb.Assign.SMALLEST,
 }
 
 
@@ -90,6 +99,17 @@ def model_from_wire(message: pb.Model) -> ModelInfo:
         message.frame_count,
         message.step_count,
     )
+
+
+def memory_to_wire(memory: MemoryProfile) -> session_pb.Assign.MemoryProfile.ValueType:
+    """A memory profile."""
+    return _MEMORY[memory]
+
+
+def memory_from_wire(message: session_pb.Assign.MemoryProfile.ValueType) -> MemoryProfile:
+    """A memory profile; one of a newer gateway is the smallest that is known here."""
+    known = {wire: memory for memory, wire in _MEMORY.items()}
+    return known.get(message, MemoryProfile.SMALLEST)
 
 
 def timestamp(time_s: float | None) -> Timestamp | None:

@@ -93,11 +93,12 @@ def running_worker(
     step_s: float = 0.0,
     renderer: Renderer | None = None,
     token: str | None = None,
+    fault: str = "",
 ) -> Iterator[Agent]:
     """A worker whose GPU is fake, and all else real."""
     agent = Agent(gateway, token, folder=folder, version="test")
     agent.start()
-    agent.serve(renderer or FakeRenderer(model, step_s))
+    agent.serve(renderer or FakeRenderer(model, step_s), fault)
     try:
         yield agent
     finally:

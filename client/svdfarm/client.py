@@ -131,6 +131,20 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
+    def drain_worker(self, name: str) -> Worker:
+        """Lets a worker end its shot and gives it no other. Raises NotFound."""
+        request = worker_rpc.DrainWorkerRequest(name=wire.worker_name(name))
+        return wire.worker_from_wire(
+            self._connection.call(self._connection.workers.DrainWorker, request)
+        )
+
+    def uncordon_worker(self, name: str) -> Worker:
+        """Gives a cordoned worker shots again. Raises NotFound."""
+        request = worker_rpc.UncordonWorkerRequest(name=wire.worker_name(name))
+        return wire.worker_from_wire(
+            self._connection.call(self._connection.workers.UncordonWorker, request)
+        )
+
     def download(
         self,
         video: str | Video,

@@ -45,6 +45,7 @@ class WorkerState(enum.StrEnum):
     STARTING = "STARTING"
     ACTIVE = "ACTIVE"
     DRAINING = "DRAINING"
+    CORDONED = "CORDONED"
     FAILED = "FAILED"
 
 
@@ -176,3 +177,4 @@ class Worker:
     version: str
     connect_time: datetime | None
     error: Failure | None
+    refused_report_count: int = 0  # reports that came after their attempt was taken back

@@ -40,6 +40,11 @@ def job_name(name: str) -> str:
     return name if name.startswith("jobs/") else f"jobs/{name}"
 
 
+def worker_name(name: str) -> str:
+    """`workers/ID` from `workers/ID` or `ID`."""
+    return name if name.startswith("workers/") else f"workers/{name}"
+
+
 def plain_name(stem: str) -> str:
     """A shot's name from its image's file name: characters that no name has become '-'."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
@@ -144,6 +149,7 @@ def worker_from_wire(message: pb.Worker) -> resources.Worker:
         version=message.version,
         connect_time=_time(message, "connect_time"),
         error=_failure(message.error) if message.HasField("error") else None,
+        refused_report_count=message.refused_report_count,
     )
 
 

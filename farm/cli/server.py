@@ -192,6 +192,7 @@ def gateway(
     database_url = settings.find("database", database)
     given_worker_address = settings.find("worker_address", worker_address)
     retention_s = _retention_s(settings.find("retention", retention))
+    stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
     configure_logs()
 
     def ready(gateway: Gateway) -> None:
@@ -209,6 +210,7 @@ def gateway(
             token=settings.find("token", token or flags.token),
             default_model=model,
             retention_s=retention_s,
+            stall_s=stall_s,
         )
         if stop_on_eof:
             _terminate_on_eof()

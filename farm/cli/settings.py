@@ -27,6 +27,7 @@ KEYS: Mapping[str, type] = {
     "data": str,
     "database": str,
     "retention": str,
+    "stall_timeout": str,
     "workers": int,
     "model": str,
     "device": str,

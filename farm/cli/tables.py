@@ -45,6 +45,7 @@ STYLES = {
     "CANCELLED": "yellow",
     "CANCELLING": "yellow",
     "PAUSED": "yellow",
+    "CORDONED": "red",
     "RENDERING": "cyan",
     "RUNNING": "cyan",
     "ACTIVE": "cyan",

@@ -1,18 +1,28 @@
-"""`farm workers`: who renders."""
+"""`farm workers`, `drain`, `uncordon`: who renders, and who is to."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli.exits import Exit
 from farm.cli.options import Address, AsJson, ConnectTimeout, Token
 
+if TYPE_CHECKING:
+    from svdfarm import Worker
+
+WorkerNames = Annotated[
+    list[str], typer.Argument(metavar="WORKER...", help="As `farm workers` shows it.")
+]
+
 
 def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(workers)
+    """Adds the verbs."""
+    for verb in (workers, drain, uncordon):
+        app.command()(verb)
 
 
 def workers(
@@ -39,11 +49,63 @@ def workers(
                 worker.device,
                 ", ".join(tables.model_name(model.name) for model in worker.models),
                 f"{worker.hostname}/{worker.pid}",
+                str(worker.refused_report_count),
                 worker.error.message if worker.error else worker.shot or "idle",
             ]
             for worker in found
         ]
-        tables.show(["WORKER", "STATE", "DEVICE", "MODELS", "HOST/PID", "SHOT"], rows)
+        tables.show(["WORKER", "STATE", "DEVICE", "MODELS", "HOST/PID", "REFUSED", "SHOT"], rows)
     else:
         print("no workers are connected", file=sys.stderr)  # noqa: T201
     return Exit.SUCCEEDED
+
+
+def drain(
+    ctx: typer.Context,
+    workers: WorkerNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Let workers end their shots, and give them no others."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client.drain_worker, workers, as_json=as_json)
+
+
+def uncordon(
+    ctx: typer.Context,
+    workers: WorkerNames,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = None,
+    address: Address = None,
+    token: Token = None,
+) -> int:
+    """Give shots again to workers that are CORDONED, and forgive what spoke against them."""
+    from farm.cli import connecting
+
+    with connecting.client(ctx, address, token, connect_timeout) as client:
+        return _each(client.uncordon_worker, workers, as_json=as_json)
+
+
+def _each(act: Callable[[str], Worker], names: list[str], *, as_json: bool) -> Exit:
+    """Acts on every worker, also behind one that is refused; REFUSED if one was."""
+    from farm.cli import as_json as json_lines
+    from farm.cli.tables import printable
+    from svdfarm import errors
+
+    code = Exit.SUCCEEDED
+    for name in names:
+        try:
+            worker = act(name)
+        except (errors.Rejected, errors.NotFound) as error:
+            code = Exit.REFUSED
+            print("error:", printable(str(error)), file=sys.stderr)  # noqa: T201
+            continue
+        if as_json:
+            print(json_lines.line(json_lines.worker(worker)))  # noqa: T201
+        else:
+            print(f"{worker.name} {worker.state}")  # noqa: T201
+    return code

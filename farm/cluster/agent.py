@@ -24,10 +24,10 @@ import grpc
 import structlog
 
 from farm.cluster.session import Session, SessionBroken
-from farm.jobs.retry import Reason
+from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
 from farm.render.renderer import Renderer
-from farm.wire import duration, model_to_wire, params_from_wire
+from farm.wire import duration, memory_from_wire, model_to_wire, params_from_wire
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 
@@ -36,6 +36,7 @@ log = structlog.get_logger()
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
 _PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
+_LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -45,6 +46,7 @@ class Holding:
 
     assign: pb.Assign
     cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled_at: float | None = None  # by the gateway
     handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
     report: pb.SessionRequest | None = None
     video: Path | None = None  # goes before `report`
@@ -85,7 +87,7 @@ class Agent:
         self._renderer: Renderer | None = None
         self._leaving = False
         self.problem = ""  # why the last session broke
-        self._heartbeat_s = 5.0
+        self._heartbeat_s = 0.2  # until a gateway says how often
         self._stopped = threading.Event()
         self._todo: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
         self._threads = [
@@ -98,12 +100,15 @@ class Agent:
         for thread in self._threads:
             thread.start()
 
-    def serve(self, renderer: Renderer) -> None:
-        """Takes shots from now on: the worker is ACTIVE."""
+    def serve(self, renderer: Renderer, fault: str = "") -> None:
+        """Takes shots from now on: the worker is ACTIVE; with a `fault` it is CORDONED."""
         with self._lock:
             self._renderer = renderer
             self._about.device = renderer.device
             self._about.models.append(model_to_wire(renderer.info))
+            if fault:
+                reason = CordonReason.CANARY_FAILED
+                self._about.error.CopyFrom(resources_pb2.Error(reason=reason, message=fault))
             session = self._session
         if session is not None:
             self._tell_ready(session)
@@ -133,8 +138,17 @@ class Agent:
 
     @property
     def alive(self) -> bool:
-        """Whether every thread of it runs."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether every thread of it runs, and its device lets go of what was cancelled."""
+        return all(thread.is_alive() for thread in self._threads) and not self._hangs()
+
+    def _hangs(self) -> bool:
+        since = time.monotonic() - _LET_GO_S
+        with self._lock:
+            return any(
+                holding.cancelled_at is not None and holding.cancelled_at < since
+                for holding in self._holdings.values()
+                if holding.report is None
+            )
 
     def stop(self) -> None:
         """Ends the session and the threads."""
@@ -232,6 +246,7 @@ class Agent:
         with self._lock:
             holding = self._holdings.get(lease.token)
         if holding is not None:
+            holding.cancelled_at = holding.cancelled_at or time.monotonic()
             holding.cancelled.set()
 
     def _settled(self, settled: pb.Settled) -> None:
@@ -292,12 +307,15 @@ class Agent:
         lease, renderer = holding.lease, self._renderer
         assert renderer is not None  # the gateway assigns after Ready
         path = self._folder / f"{uuid.uuid4().hex}.mp4"
+        params = params_from_wire(holding.assign.params)
+        self._begun(lease, params.step_count or 0)
         started = time.monotonic()
         video = renderer.render(
             holding.assign.image,
-            params_from_wire(holding.assign.params),
+            params,
             on_step=lambda step, count: self._progress(lease, step, count),
             cancelled=holding.cancelled.is_set,
+            memory=memory_from_wire(holding.assign.memory_profile),
         ).write(path)
         elapsed_s = time.monotonic() - started
         holding.video = path
@@ -312,13 +330,18 @@ class Agent:
             done=pb.Done(lease=lease, video=told, render_duration=duration(elapsed_s))
         )
 
+    def _begun(self, lease: pb.Lease, step_count: int) -> None:
+        # Ahead of all else: a shot that kills this process was begun, and is charged.
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.send_first(_progress(lease, 0, step_count))
+
     def _progress(self, lease: pb.Lease, step: int, step_count: int) -> None:
         with self._lock:
             session = self._session
         if session is not None:
-            progress = resources_pb2.Progress(step=step, step_count=step_count)
-            message = pb.LeaseProgress(lease=lease, progress=progress)
-            session.offer(pb.SessionRequest(progress=message))
+            session.offer(_progress(lease, step, step_count))
 
     def _send_report(self, holding: Holding) -> None:
         """Sends a report once a session: where that breaks, the next one sends it again."""
@@ -347,6 +370,11 @@ def _remove_leftovers(folder: Path) -> None:
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path(f"/proc/{pid}").exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _progress(lease: pb.Lease, step: int, step_count: int) -> pb.SessionRequest:
+    progress = resources_pb2.Progress(step=step, step_count=step_count)
+    return pb.SessionRequest(progress=pb.LeaseProgress(lease=lease, progress=progress))
 
 
 def _failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:

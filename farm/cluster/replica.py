@@ -49,6 +49,7 @@ class Worker:
         self._agent.start()
         try:
             # Here, not above: Serve's controller imports this module and has no use for torch.
+            from farm.cluster import canary
             from farm.render.cpu import keep_freed_memory, use_threads
             from farm.render.engine import Engine
             from farm.render.load import load
@@ -61,10 +62,11 @@ class Worker:
             model = load(config.model, device=config.device, dtype=config.dtype)
             memory = Memory(config.model_offload, config.forward_chunking)
             renderer = EngineRenderer(Engine(model, config.engine, memory))
+            fault = canary.fault(renderer)
         except BaseException:
             self._agent.stop()
             raise
-        self._agent.serve(renderer)
+        self._agent.serve(renderer, fault)
 
     def check_health(self) -> None:
         """Serve's hook: a device in error is only healed by a new process."""

@@ -72,10 +72,16 @@ class GatewayConfig:
     heartbeat_s: float = 5.0
     # How long a worker whose session broke may take to come back with its shot.
     reconnect_grace_s: float = 0.5
+    # How long a shot may go without a step. The first clip of a size waits for a compiler.
+    stall_s: float = 600.0
     stop_grace_s: float = 5.0
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        if self.stall_s <= 0:
+            raise ConfigInvalid(
+                f"stall_timeout is {self.stall_s:g} s; allowed: from 1s, such as 10m"
+            )
         for address in (self.address, self.worker_address, self.http):
             if address and not address.is_loopback and not self.token:
                 raise ConfigInvalid(

@@ -17,12 +17,12 @@ from farm.gateway.feed import Feed
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
-from farm.store import leases
+from farm.store import leases, workers
 from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
-from farm.wire import params_to_wire
+from farm.wire import memory_to_wire, params_to_wire
 from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
@@ -36,10 +36,11 @@ _PAUSE_AFTER_ERROR_S = 1.0
 class Dispatcher:
     """The one place where shots are handed out."""
 
-    def __init__(self, store: Store, workers: Workers, feed: Feed) -> None:
+    def __init__(self, store: Store, workers: Workers, feed: Feed, stall_s: float) -> None:
         self._store = store
         self._workers = workers
         self._feed = feed
+        self._stall_s = stall_s
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -72,31 +73,37 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         await self._wake.wait()
         self._wake.clear()
-        workers = {worker.id: worker for worker in self._workers}
-        views = [worker.view(self._store.lease_s) for worker in workers.values()]
+        here = {worker.id: worker for worker in self._workers}
+        views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = sum(v.free_slots for v in views if not v.leaving and v.models)
         if not free:
             return
-        expiry_s = self._store.clock.steady_s() + self._store.lease_s
+        now_s = self._store.clock.steady_s()
         claims = await self._store.database.write(
             _claim_for,
             views,
             free * _LOOK_AHEAD,
-            expiry_s,
+            now_s + self._store.lease_s,
+            now_s - workers.silence_limit_s(self._store.lease_s),
             self._store.clock.wall_s(),
             self._store.name,
         )
         for claim in claims:
-            worker = workers[claim.shot.worker or ""]
-            worker.leases[claim.lease.token] = claim.lease
+            worker = here[claim.shot.worker or ""]
+            worker.hold(claim.lease)
         for claim in claims:
-            await self._send(workers[claim.shot.worker or ""], claim)
+            await self._send(here[claim.shot.worker or ""], claim)
 
     async def _send(self, worker: Worker, claim: Claim) -> None:
         shot, lease = claim.shot, claim.lease
         try:
             image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
         except FileNotFoundError:
+            image = None
+        if not worker.holds(lease):  # taken back meanwhile: it has nothing to let go of
+            worker.letting_go.discard(lease.token)
+            return
+        if image is None:
             await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
             return
         if self._workers.get(worker.id) is not worker:
@@ -116,6 +123,7 @@ class Dispatcher:
                     params=params_to_wire(shot.params),
                     image=image,
                     image_sha256=shot.image_sha256,
+                    memory_profile=memory_to_wire(claim.memory),
                 )
             )
         )
@@ -151,8 +159,7 @@ class Dispatcher:
     def settled(self, worker: Worker | None, lease: Lease) -> None:
         """Frees the slot of an attempt whose report was accepted or refused."""
         if worker is not None:
-            worker.leases.pop(lease.token, None)
-            worker.cancelled.discard(lease.token)
+            worker.drop(lease)
         self._feed.end_progress(lease)
         self.wake()
 
@@ -183,14 +190,34 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
+        for connected in self._workers:
+            if connected.is_stalled(self._stall_s):
+                await self._take_from_stalled(connected)
         clock = self._store.clock
         lost = await self._store.database.write(
             leases.take_back_expired, clock.steady_s(), clock.wall_s()
         )
         for held in lost:
             log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
-            self.cancel(held.worker, held.lease)
-            self.settled(self._workers.get(held.worker), held.lease)
+            worker = self._workers.get(held.worker)
+            if worker is not None and worker.holds(held.lease):
+                self._let_go_of(worker, held.lease)
+            self.settled(worker, held.lease)
+
+    async def _take_from_stalled(self, worker: Worker) -> None:
+        """Takes every shot from a worker whose device hangs; it gets others once it lets go."""
+        log.warning("worker.stalled", worker=worker.id, leases=len(worker.leases))
+        reason, told = Reason.NO_PROGRESS, f"no step for {self._stall_s:g} s on {worker.id}"
+        for lease in list(worker.leases.values()):
+            self._let_go_of(worker, lease)
+            await self.fail(worker, lease, reason, told)
+            # Those that wait behind the first are nobody's fault.
+            reason, told = Reason.WORKER_DRAINED, "its worker hangs in another shot"
+
+    def _let_go_of(self, worker: Worker, lease: Lease) -> None:
+        """Tells a worker of a shot that is taken from it; until it answers, its slot is taken."""
+        worker.letting_go.add(lease.token)
+        self.cancel(worker.id, lease)
 
 
 def _claim_for(
@@ -198,12 +225,18 @@ def _claim_for(
     views: list[WorkerView],
     limit: int,
     expiry_s: Instant,
+    heard_since_s: Instant,
     now_s: float,
     gateway: str,
 ) -> list[Claim]:
+    """Claims what `assign` chooses; it prefers a free worker of another gateway where one is."""
     models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
     queued = {str(q.key): q for q in leases.queue(conn, models, limit)}
-    chosen = assign([q.candidate for q in queued.values()], views)
+    candidates = [q.candidate for q in queued.values()]
+    if any(candidate.failed_on for candidate in candidates):
+        elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
+        views = views + [WorkerView(name, served, 0) for name, served in elsewhere.items()]
+    chosen = assign(candidates, views)
     claims = (
         leases.claim(
             conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway

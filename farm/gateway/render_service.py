@@ -14,9 +14,9 @@ from farm.gateway.config import Limits
 from farm.gateway.convert import image_to_wire, job_to_wire, pruned_to_wire, shot_to_wire
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
+from farm.gateway.roster import Roster
 from farm.gateway.wall import Context, invalid, streaming, unary
 from farm.gateway.watch import watch_job
-from farm.gateway.workers import Workers
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
 from farm.store import inputs, jobs
@@ -37,7 +37,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     def __init__(
         self,
         store: Store,
-        workers: Workers,
+        roster: Roster,
         feed: Feed,
         dispatcher: Dispatcher,
         collector: Collector,
@@ -47,7 +47,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> None:
         self.limits = limits
         self._store = store
-        self._workers = workers
+        self._roster = roster
         self._feed = feed
         self._dispatcher = dispatcher
         self._collector = collector
@@ -81,7 +81,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
         models = await self._models()
-        new = intake.read_job(request, models, self._default(models))
+        new = intake.read_job(request, models, await self._default())
         now_s = self._store.clock.wall_s()
         job = await self._store.database.write(jobs.create_job, new, now_s)
         log.info("job.created", job=job.name, shots=job.shot_count)
@@ -248,9 +248,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
         served = await self._store.database.read(inputs.list_models)
         return {**KNOWN_MODELS, **served}
 
-    def _default(self, models: dict[str, ModelInfo]) -> str:
+    async def _default(self) -> str:
         """The configured model, else what most connected workers serve, else svd-xt."""
-        return self._default_model or next(iter(self._workers.models()), SVD_XT.name)
+        return self._default_model or next(iter(await self._roster.served()), SVD_XT.name)
 
     async def _notice(self, job: Job) -> str:
         if job.state is JobState.PAUSED:
@@ -260,7 +260,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         if not job.counts.queued:
             return ""
         waiting = await self._store.database.read(jobs.waiting_models, job.id)
-        missing = sorted(waiting - set(self._workers.models()))
+        missing = sorted(waiting - await self._roster.taking())
         if not missing:
             return ""
-        return f"no connected worker serves {', '.join(missing)}; its shots wait for one"
+        return f"no worker that takes shots serves {', '.join(missing)}; its shots wait for one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import TypeVar
 
 import grpc
@@ -21,10 +21,12 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.render_service import RenderService
+from farm.gateway.roster import Roster
 from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.store import Store
+from farm.store.workers import WORKERS
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -47,12 +49,13 @@ class Gateway:
         self._store = store
         self._workers = Workers()
         self._feed = Feed()
-        self._dispatcher = Dispatcher(store, self._workers, self._feed)
+        self._dispatcher = Dispatcher(store, self._workers, self._feed, config.stall_s)
+        self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(
             store,
-            self._workers,
+            self._roster,
             self._feed,
             self._dispatcher,
             self._collector,
@@ -64,6 +67,7 @@ class Gateway:
             self._workers,
             self._feed,
             self._dispatcher,
+            self._roster,
             heartbeat_s=config.heartbeat_s,
             reconnect_grace_s=config.reconnect_grace_s,
         )
@@ -92,7 +96,7 @@ class Gateway:
         users = self._new_server()
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(
-            WorkerService(self._workers, self._config.limits), users
+            WorkerService(self._store, self._roster, self._config.limits), users
         )
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
@@ -110,6 +114,7 @@ class Gateway:
         for server in self._servers:
             await server.start()
         self._tasks.append(asyncio.create_task(self._dispatcher.run()))
+        self._tasks.append(asyncio.create_task(self._roster.run()))
         self._tasks.append(asyncio.create_task(self._collector.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -133,19 +138,21 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._store.close)
 
-    def _on_commit(self, job_ids: set[str]) -> None:
-        for job_id in job_ids:
-            self._feed.wake(job_id)
-        self._dispatcher.wake()
+    def _on_commit(self, changed: set[str]) -> None:
+        self._wake(changed)
 
-    def _on_news(self, job_ids: frozenset[str] | None) -> None:
-        """Other gateways changed these jobs, or, with None, perhaps any."""
-        if job_ids is None:
-            self._feed.wake_all()
-        for job_id in job_ids or ():
+    def _on_news(self, changed: frozenset[str] | None) -> None:
+        """Other gateways changed these jobs, or workers, or, with None, perhaps any."""
+        self._wake({WORKERS} if changed is None else changed)
+        self._dispatcher.look_after(changed)
+
+    def _wake(self, changed: Collection[str]) -> None:
+        if WORKERS in changed:
+            self._feed.wake_all()  # what a job waits for may have come, or gone
+            self._roster.look()
+        for job_id in changed:
             self._feed.wake(job_id)
         self._dispatcher.wake()
-        self._dispatcher.look_after(job_ids)
 
     async def _start_http(self) -> None:
         # uvicorn would end the process where the port is taken: the socket is ours.

@@ -14,6 +14,7 @@ from farm.gateway.convert import lease_from_wire, lease_to_wire
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.names import worker_id
+from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.wall import Context, invalid, streaming
 from farm.gateway.workers import Worker, Workers
@@ -23,6 +24,7 @@ from farm.store.errors import StoreAway, is_disk_full
 from farm.store.records import Lease
 from farm.store.store import Store
 from farm.wire import duration, model_from_wire
+from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
@@ -40,6 +42,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         workers: Workers,
         feed: Feed,
         dispatcher: Dispatcher,
+        roster: Roster,
         *,
         heartbeat_s: float,
         reconnect_grace_s: float,
@@ -48,6 +51,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._workers = workers
         self._feed = feed
         self._dispatcher = dispatcher
+        self._roster = roster
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,22 +85,23 @@ class SessionService(pb_grpc.SessionServiceServicer):
             if reader is not None:
                 reader.cancel()
             self._workers.leave(worker)
-            self._feed.wake_all()
             log.info("session.ended", worker=worker.id, leases=len(worker.leases))
             self._spawn(self._take_back_unless_back(worker))
 
     async def _greet(self, worker: Worker, brought: list[Lease]) -> None:
         """Adopts the leases that the worker still holds, takes back those it has lost."""
+        await self._roster.join(worker)
         database = self._store.database
         expiry_s = self._store.clock.steady_s() + self._store.lease_s
         held = await database.read(leases.held_by, worker.id)
         for lease in brought:
             if lease in held:
-                worker.leases[lease.token] = lease
+                worker.hold(lease)
             name = self._store.name
             if await database.write(leases.adopt, lease, worker.id, expiry_s, name):
                 log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
             else:
+                worker.letting_go.add(lease.token)
                 cancel = pb.Cancel(lease=lease_to_wire(lease))
                 worker.send(pb.SessionResponse(cancel=cancel))
         for lease in held:
@@ -138,7 +143,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if worker.holds(lease):
-                    self._feed.set_progress(lease, request.progress.progress)
+                    await self._progress(worker, lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
             case "done":
@@ -151,26 +156,38 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 await self._released(worker, lease_from_wire(request.released.lease))
             case "draining":
                 worker.leaving = True
-                self._feed.wake_all()
+                await self._roster.change(worker)
                 log.info("worker.draining", worker=worker.id)
             case other:
                 raise invalid("message", f"is {other}; a session has one Hello, at its start")
+
+    async def _progress(
+        self, worker: Worker, lease: Lease, progress: resources_pb2.Progress
+    ) -> None:
+        worker.moved()
+        self._feed.set_progress(lease, progress)
+        if lease.token not in worker.started:
+            worker.started.add(lease.token)
+            now_s = self._store.clock.wall_s()
+            await self._store.database.write(leases.start, lease, now_s)
 
     async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
         models = [model_from_wire(model) for model in ready.worker.models]
         worker.about = ready.worker
         await self._store.database.write(inputs.put_models, models)
+        await self._roster.check(worker)  # before it takes shots: it may be cordoned
         worker.models = {model.name: model for model in models}
         log.info(
             "worker.ready", worker=worker.id, device=worker.about.device, models=list(worker.models)
         )
-        self._feed.wake_all()
+        await self._roster.change(worker)
         self._dispatcher.wake()
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
         token = chunk.lease.token
         if not worker.holds(lease_from_wire(chunk.lease)):  # lost since; Done will be refused
             return
+        worker.moved()
         if token not in uploads:
             uploads[token] = self._new_upload()
         uploads[token].write(chunk.offset_bytes, chunk.data)
@@ -230,11 +247,16 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._settle(worker, lease, accepted)
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        worker.letting_go.discard(lease.token)
+        if not accepted:
+            log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
+            self._spawn(self._roster.refuse(worker))
         settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
         worker.send(pb.SessionResponse(settled=settled))
 
     async def _take_back_unless_back(self, worker: Worker) -> None:
         """After a broken session: waits for the worker to come back, then requeues its shots."""
+        await self._roster.leave(worker)
         await asyncio.sleep(self._reconnect_grace_s)
         if self._workers.get(worker.id) is not None:
             return  # its new session has said what it holds

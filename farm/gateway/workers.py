@@ -1,16 +1,17 @@
-"""The connected workers: what each said of itself, what it holds, and how to tell it things."""
+"""The workers connected here: what each said of itself, what it holds, how to tell it things."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from farm.jobs.params import ModelInfo
 from farm.jobs.schedule import WorkerView
 from farm.store.records import Lease
+from farm.store.workers import Session
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 
@@ -23,21 +24,32 @@ class Worker:
 
     id: str
     about: pb.Worker
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
     connect_time_s: float = field(default_factory=time.time)
     models: dict[str, ModelInfo] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by token
     cancelled: set[str] = field(default_factory=set)  # tokens whose Cancel may precede Assign
+    started: set[str] = field(default_factory=set)  # tokens of shots that it has begun
+    letting_go: set[str] = field(default_factory=set)  # tokens it lost, and has yet to answer for
     leaving: bool = False
+    cordoned: bool = False
     last_heard_s: float = field(default_factory=time.monotonic)
+    last_moved_s: float = field(default_factory=time.monotonic)  # when a shot was seen to go on
     # None ends the session.
     outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
 
-    @property
-    def state(self) -> pb.Worker.State.ValueType:
-        """As WorkerService tells it."""
-        if self.leaving:
-            return pb.Worker.DRAINING
-        return pb.Worker.ACTIVE if self.models else pb.Worker.STARTING
+    def as_told(self, gateway: str) -> Session:
+        """As the store keeps it for every gateway."""
+        state = "DRAINING" if self.leaving else "ACTIVE" if self.models else "STARTING"
+        return Session(
+            worker=self.id,
+            id=self.session,
+            gateway=gateway,
+            about=self.about.SerializeToString(deterministic=True),
+            models=frozenset(self.models),
+            state=state,
+            connect_time_s=self.connect_time_s,
+        )
 
     def view(self, silence_limit_s: float) -> WorkerView:
         """As the scheduler sees it; one that is silent for too long takes nothing."""
@@ -45,9 +57,29 @@ class Worker:
         return WorkerView(
             self.id,
             frozenset(self.models),
-            free_slots=0 if silent else SLOTS - len(self.leases),
-            leaving=self.leaving,
+            free_slots=0 if silent else max(0, SLOTS - len(self.leases.keys() | self.letting_go)),
+            leaving=self.leaving or self.cordoned,
         )
+
+    def hold(self, lease: Lease) -> None:
+        """Notes a lease that it has from now on."""
+        self.leases[lease.token] = lease
+        self.moved()
+
+    def moved(self) -> None:
+        """Notes that one of its shots goes on."""
+        self.last_moved_s = time.monotonic()
+
+    def drop(self, lease: Lease) -> None:
+        """Notes that an attempt of its is over."""
+        self.leases.pop(lease.token, None)
+        self.cancelled.discard(lease.token)
+        self.started.discard(lease.token)
+        self.moved()
+
+    def is_stalled(self, limit_s: float) -> bool:
+        """Whether it holds shots, is heard of, and none of them went on for so long."""
+        return bool(self.leases) and time.monotonic() - self.last_moved_s > limit_s
 
     def holds(self, lease: Lease) -> bool:
         """Whether this is one of its leases, in every part."""
@@ -82,9 +114,3 @@ class Workers:
         """Removes a session, unless a newer one took its place."""
         if self._by_id.get(worker.id) is worker:
             del self._by_id[worker.id]
-
-    def models(self) -> dict[str, ModelInfo]:
-        """Every model that a connected worker serves, the most served first."""
-        served = {name: model for worker in self for name, model in worker.models.items()}
-        counted = Counter(name for worker in self for name in worker.models)
-        return {name: served[name] for name, _ in counted.most_common()}

@@ -1,4 +1,4 @@
-"""The retry rule: what becomes of a shot whose attempt ended without a video."""
+"""The retry rule: what becomes of a shot whose attempt ended without a video, and of its worker."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Reason(enum.StrEnum):
 
     WORKER_LOST = "WORKER_LOST"
     WORKER_DRAINED = "WORKER_DRAINED"
+    NO_PROGRESS = "NO_PROGRESS"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     GPU_ERROR = "GPU_ERROR"
     CLIP_NOT_FINITE = "CLIP_NOT_FINITE"
@@ -26,6 +27,14 @@ class Reason(enum.StrEnum):
     POISON = "POISON"  # the ending of a shot that lost its worker again and again
 
 
+class MemoryProfile(enum.IntEnum):
+    """How much less memory than it was started with a worker is to render with."""
+
+    AS_STARTED = 0
+    OFFLOAD = 1  # each part of the model on the device for its turn only: the same pixels
+    SMALLEST = 2  # feed-forward layers in chunks as well: pixels equal to within rounding
+
+
 @dataclass(frozen=True)
 class Rule:
     """How many attempts end with this reason before the shot does, and as what."""
@@ -33,23 +42,52 @@ class Rule:
     attempt_limit: int
     ending: Reason
     charged: bool = True  # an interruption is nobody's fault and spends no attempt
+    speaks_against_worker: bool = False  # where the shot succeeds at another one
 
 
 RULES: Mapping[Reason, Rule] = {
-    Reason.WORKER_LOST: Rule(3, Reason.POISON),
+    Reason.WORKER_LOST: Rule(3, Reason.POISON, speaks_against_worker=True),
     Reason.WORKER_DRAINED: Rule(3, Reason.WORKER_DRAINED, charged=False),
-    Reason.OUT_OF_MEMORY: Rule(3, Reason.OUT_OF_MEMORY),
-    Reason.GPU_ERROR: Rule(3, Reason.GPU_ERROR),
+    Reason.NO_PROGRESS: Rule(3, Reason.NO_PROGRESS, speaks_against_worker=True),
+    Reason.OUT_OF_MEMORY: Rule(3, Reason.OUT_OF_MEMORY, speaks_against_worker=True),
+    Reason.GPU_ERROR: Rule(3, Reason.GPU_ERROR, speaks_against_worker=True),
     # The same numbers on another card: worth one more try, no more.
-    Reason.CLIP_NOT_FINITE: Rule(2, Reason.CLIP_NOT_FINITE),
-    Reason.ENCODE_FAILED: Rule(3, Reason.ENCODE_FAILED),
-    Reason.VIDEO_BROKEN: Rule(3, Reason.VIDEO_BROKEN),
+    Reason.CLIP_NOT_FINITE: Rule(2, Reason.CLIP_NOT_FINITE, speaks_against_worker=True),
+    Reason.ENCODE_FAILED: Rule(3, Reason.ENCODE_FAILED, speaks_against_worker=True),
+    Reason.VIDEO_BROKEN: Rule(3, Reason.VIDEO_BROKEN, speaks_against_worker=True),
     Reason.DISK_FULL: Rule(3, Reason.DISK_FULL),
     Reason.IMAGE_REJECTED: Rule(1, Reason.IMAGE_REJECTED),
     Reason.PARAMS_REJECTED: Rule(1, Reason.PARAMS_REJECTED),
-    Reason.INTERNAL: Rule(3, Reason.INTERNAL),
+    Reason.INTERNAL: Rule(3, Reason.INTERNAL, speaks_against_worker=True),
     Reason.POISON: Rule(1, Reason.POISON),
 }
+
+AGAINST_WORKER = frozenset(reason for reason, rule in RULES.items() if rule.speaks_against_worker)
+
+# Workers that may be lost with a shot that they had not begun, before that is charged as well: a
+# shot that kills so fast that nobody hears of its beginning must end too.
+UNSTARTED_LIMIT = 3
+
+CORDON_SHOTS = 3  # that failed at a worker and succeeded at others, before it is given no more
+
+
+class CordonReason(enum.StrEnum):
+    """Why a worker is given no shots. Listed in docs/errors.md; never renamed."""
+
+    SHOTS_FAILED = "SHOTS_FAILED"  # here, and succeeded elsewhere
+    CANARY_FAILED = "CANARY_FAILED"
+
+
+@dataclass(frozen=True)
+class History:
+    """What the rule looks at, besides the reason."""
+
+    # Includes this attempt: it was counted at the claim, so that a shot that kills its worker, or
+    # the gateway with it, cannot escape the count.
+    charged_attempt_count: int
+    started: bool = True  # the worker said that it began
+    unstarted_count: int = 0  # attempts before this one that were lost before they began
+    memory: MemoryProfile = MemoryProfile.AS_STARTED  # of this attempt
 
 
 @dataclass(frozen=True)
@@ -59,17 +97,27 @@ class Verdict:
     event: ShotEvent
     reason: Reason
     charged: bool
+    memory: MemoryProfile = MemoryProfile.AS_STARTED  # of the next attempt
 
 
-def judge(reason: Reason, charged_attempt_count: int) -> Verdict:
-    """What follows an attempt that ended with `reason`.
+def judge(reason: Reason, history: History) -> Verdict:
+    """What follows an attempt that ended with `reason`."""
+    rule, memory = RULES[reason], history.memory
+    if reason is Reason.OUT_OF_MEMORY and memory < MemoryProfile.SMALLEST:
+        smaller = MemoryProfile(memory + 1)
+        return Verdict(ShotEvent.RETRY, reason, charged=False, memory=smaller)
+    if not rule.charged or _was_bystander(reason, history):
+        return Verdict(ShotEvent.RETRY, reason, charged=False, memory=memory)
+    if history.charged_attempt_count < rule.attempt_limit:
+        return Verdict(ShotEvent.RETRY, reason, charged=True, memory=memory)
+    return Verdict(ShotEvent.FAIL, rule.ending, charged=True, memory=memory)
 
-    `charged_attempt_count` includes this attempt: it was counted at the claim, so that a shot
-    that kills its worker, or the gateway with it, cannot escape the count.
-    """
-    rule = RULES[reason]
-    if not rule.charged:
-        return Verdict(ShotEvent.RETRY, reason, charged=False)
-    if charged_attempt_count < rule.attempt_limit:
-        return Verdict(ShotEvent.RETRY, reason, charged=True)
-    return Verdict(ShotEvent.FAIL, rule.ending, charged=True)
+
+def _was_bystander(reason: Reason, history: History) -> bool:
+    lost_unstarted = reason is Reason.WORKER_LOST and not history.started
+    return lost_unstarted and history.unstarted_count < UNSTARTED_LIMIT
+
+
+def is_suspect(shot_count: int) -> bool:
+    """Whether a worker is cordoned at which so many shots failed that succeeded elsewhere."""
+    return shot_count >= CORDON_SHOTS

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from farm.jobs.params import RenderParams
+from farm.jobs.retry import MemoryProfile
 from farm.render.condition import condition
 from farm.render.decode import check_finite, decode, to_frames
 from farm.render.denoise import Cancelled, OnStep, denoise, draw_latents
@@ -53,8 +54,22 @@ class Engine:
             raise ParamsRejected(f"engine is {engine!r}; allowed: {', '.join(ENGINES)}.")
         self.model = model
         self.engine = engine
-        self.memory = memory or Memory()
-        self._after_clip = place(model, self.memory)
+        self._memory = memory or Memory()
+        self._placement = place(model, self._memory)
+
+    @property
+    def memory(self) -> Memory:
+        """How the clip is rendered that renders now, or was last."""
+        return self._placement.memory
+
+    def use_memory(self, profile: MemoryProfile) -> None:
+        """Renders from now on as it was made to, or with less memory where `profile` says so."""
+        wanted = self._memory.at(profile)
+        if wanted != self.memory:
+            self._placement.undo()
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._placement = place(self.model, wanted)
 
     def render(
         self,
@@ -82,7 +97,7 @@ class Engine:
                 image, settings, on_step or _ignore_step, cancelled or _never_cancelled
             )
         finally:
-            self._after_clip()
+            self._placement.after_clip()
 
     def receipt(self) -> dict[str, Any]:
         """What a clip's pixels depend on besides its settings, for the receipt."""

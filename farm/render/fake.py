@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farm.jobs.params import TINY, ModelInfo, RenderParams
+from farm.jobs.retry import MemoryProfile
 from farm.render.errors import RenderCancelled
 from farm.render.image import open_image
 from farm.render.receipt import build_receipt
@@ -33,6 +34,7 @@ class FakeRenderer:
         params: RenderParams,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
+        memory: MemoryProfile = MemoryProfile.AS_STARTED,
     ) -> Rendered:
         """A gradient of the picture's mean colour that moves to the right, by seed."""
         settings = settle(params, vae_scale=8)
@@ -49,6 +51,7 @@ class FakeRenderer:
             "model": {"name": self.info.name, "note": self.note},
             "engine": "fake",
             "device": self.device,
+            "memory": memory.name,
         }
         return Rendered(
             frames=_gradient(settings, mean),

@@ -5,12 +5,12 @@ The third trick, a small decode_chunk_size, changes the pixels and is a paramete
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import cpu_offload_with_hook  # type: ignore[import-untyped]
 
+from farm.jobs.retry import MemoryProfile
 from farm.render.load import Model
 
 
@@ -27,31 +27,50 @@ class Memory:
     model_offload: bool = False
     forward_chunking: bool = False
 
+    def at(self, profile: MemoryProfile) -> Memory:
+        """These settings, or smaller ones where `profile` asks for them."""
+        return Memory(
+            model_offload=self.model_offload or profile >= MemoryProfile.OFFLOAD,
+            forward_chunking=self.forward_chunking or profile >= MemoryProfile.SMALLEST,
+        )
 
-def place(model: Model, memory: Memory) -> Callable[[], None]:
-    """Put the modules where `memory` wants them; returns what to call after each clip.
+
+@dataclass
+class Placement:
+    """Where a model's modules are between and within clips; made by `place`."""
+
+    model: Model
+    memory: Memory
+    _hooks: list[Any] = field(default_factory=list)
+
+    def after_clip(self) -> None:
+        """Sends all modules back to main memory, where they wait there."""
+        for hook in self._hooks:
+            hook.offload()
+
+    def undo(self) -> None:
+        """Makes room for another placement of the same model."""
+        for hook in self._hooks:
+            hook.remove()
+        for module in self.model.unet.modules():
+            if hasattr(module, "set_chunk_feed_forward"):  # the UNet has no call that ends it
+                module.set_chunk_feed_forward(chunk_size=None, dim=0)
+
+
+def place(model: Model, memory: Memory) -> Placement:
+    """Put the modules where `memory` wants them.
 
     The order of the hooks is the pipeline's `model_cpu_offload_seq`: a module's first call sends
-    the one before it back to main memory. What is returned sends back all.
+    the one before it back to main memory.
     """
     if memory.forward_chunking:
         model.unet.enable_forward_chunking()
     modules = (model.image_encoder, model.unet, model.vae)
-    if not memory.model_offload:
-        for module in modules:
-            module.to(model.device)
-        return _nothing
     hooks: list[Any] = []
     for module in modules:
+        if not memory.model_offload:
+            module.to(model.device)
+            continue
         before = hooks[-1] if hooks else None
         hooks.append(cpu_offload_with_hook(module, model.device, prev_module_hook=before)[1])
-
-    def send_back() -> None:
-        for hook in hooks:
-            hook.offload()
-
-    return send_back
-
-
-def _nothing() -> None:
-    """Without offload, the modules stay on the device between clips."""
+    return Placement(model, memory, hooks)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farm.jobs.params import ModelInfo, RenderParams
+from farm.jobs.retry import MemoryProfile
 from farm.render.encode import encode
 from farm.render.image import open_image
 from farm.render.receipt import build_receipt
@@ -95,6 +96,7 @@ class Renderer(Protocol):
         params: RenderParams,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
+        memory: MemoryProfile = MemoryProfile.AS_STARTED,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
 
@@ -126,8 +128,10 @@ class EngineRenderer:
         params: RenderParams,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
+        memory: MemoryProfile = MemoryProfile.AS_STARTED,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
+        self.engine.use_memory(memory)
         clip = self.engine.render(open_image(image), params, on_step, cancelled)
         return Rendered(
             frames=clip.frames,

@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from farm.jobs.retry import Reason, judge
+from farm.jobs.retry import History, MemoryProfile, Reason, judge
 from farm.jobs.schedule import Candidate
 from farm.jobs.states import ShotEvent, ShotState, Wish
-from farm.store import schema
+from farm.store import cordons, schema
 from farm.store.clock import Instant
 from farm.store.moves import move
 from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
@@ -37,6 +37,7 @@ class Claim:
 
     lease: Lease
     shot: Shot
+    memory: MemoryProfile
 
 
 def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedShot]:
@@ -122,7 +123,18 @@ def claim(
             claim_time_s=now_s,
         )
     )
-    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row))
+    memory = MemoryProfile(row.memory_profile or 0)
+    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row), memory)
+
+
+def start(conn: Connection, lease: Lease, now_s: float) -> None:
+    """Notes that the worker has begun: from now on the attempt is charged if it is lost."""
+    attempt = schema.attempt
+    conn.execute(
+        update(attempt)
+        .where(*_is_attempt(lease), attempt.c.start_time_s.is_(None))
+        .values(start_time_s=now_s)
+    )
 
 
 def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: Instant) -> int:
@@ -186,6 +198,9 @@ def succeed(
     )
     if moved:
         _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s)
+        if lease.attempt > 1:
+            winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
+            cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
         return True
     shot = schema.shot
     same = conn.execute(
@@ -218,15 +233,18 @@ def fail(
     if gateway is not None:
         holds = (*holds, shot.c.gateway == gateway)
     row = conn.execute(
-        select(shot.c.charged_attempt_count, job.c.wish)
+        select(shot.c.charged_attempt_count, shot.c.memory_profile, job.c.wish)
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.state == ShotState.RENDERING, *holds)
     ).one_or_none()
     if row is None:
         return False
-    verdict = judge(reason, row.charged_attempt_count)
+    memory = MemoryProfile(row.memory_profile or 0)
+    started, unstarted_count = _beginnings(conn, lease)
+    history = History(row.charged_attempt_count, started, unstarted_count, memory)
+    verdict = judge(reason, history)
     event = verdict.event
-    values: dict[str, Any] = {"lease_expiry_s": None}
+    values: dict[str, Any] = {"lease_expiry_s": None, "memory_profile": verdict.memory}
     if not verdict.charged:
         values["charged_attempt_count"] = shot.c.charged_attempt_count - 1
     if event is ShotEvent.RETRY and row.wish == Wish.CANCEL:
@@ -308,17 +326,33 @@ def _holds(lease: Lease) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
+def _is_attempt(lease: Lease) -> tuple[ColumnElement[bool], ...]:
     attempt = schema.attempt
-    conn.execute(
-        update(attempt)
-        .where(
+    return (
+        attempt.c.job_id == lease.shot.job_id,
+        attempt.c.shot_number == lease.shot.number,
+        attempt.c.number == lease.attempt,
+    )
+
+
+def _beginnings(conn: Connection, lease: Lease) -> tuple[bool, int]:
+    """Whether an attempt began, and how many of its shot were lost before they did."""
+    attempt = schema.attempt
+    began = conn.execute(select(attempt.c.start_time_s).where(*_is_attempt(lease))).scalar()
+    unstarted = conn.execute(
+        select(func.count()).where(
             attempt.c.job_id == lease.shot.job_id,
             attempt.c.shot_number == lease.shot.number,
-            attempt.c.number == lease.attempt,
+            attempt.c.outcome == Reason.WORKER_LOST,
+            attempt.c.start_time_s.is_(None),
         )
-        .values(end_time_s=now_s, outcome=outcome)
-    )
+    ).scalar_one()
+    return began is not None, unstarted
+
+
+def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
+    ended = update(schema.attempt).where(*_is_attempt(lease))
+    conn.execute(ended.values(end_time_s=now_s, outcome=outcome))
 
 
 def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:

@@ -57,6 +57,7 @@ def _requeue(conn: Connection, job: Job, before: ShotState, numbers: Collection[
             worker=None,
             gateway=None,
             lease_expiry_s=None,
+            memory_profile=None,
             render_duration_s=None,
             error_reason=None,
             error_message=None,

@@ -1,5 +1,5 @@
-"""The tables. Times ending in `_time_s` are Unix seconds; `lease_expiry_s` is on the store's
-steady clock (see `Clock`), which only the leases use.
+"""The tables. Times ending in `_time_s` are Unix seconds; `lease_expiry_s` and `heard_s` are on the
+store's steady clock (see `Clock`).
 """
 
 from __future__ import annotations
@@ -7,12 +7,14 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -96,6 +98,7 @@ shot = Table(
     Column("worker", String(128), nullable=True),
     Column("gateway", String(32), nullable=True),  # whose session the worker's lease came by
     Column("lease_expiry_s", Float, nullable=True),
+    Column("memory_profile", Integer, nullable=True),  # of the next attempt; null is AS_STARTED
     Column("render_duration_s", Float, nullable=True),
     Column("error_reason", String(64), nullable=True),
     Column("error_message", Text, nullable=True),
@@ -118,6 +121,7 @@ attempt = Table(
     Column("number", Integer, nullable=False),
     Column("worker", String(128), nullable=False),
     Column("claim_time_s", Float, nullable=False),
+    Column("start_time_s", Float, nullable=True),  # when its worker said that it began
     Column("end_time_s", Float, nullable=True),
     Column("outcome", String(64), nullable=True),  # SUCCEEDED, CANCELLED or a retry reason
     PrimaryKeyConstraint("job_id", "shot_number", "number"),
@@ -125,6 +129,8 @@ attempt = Table(
         ["job_id", "shot_number"], ["shot.job_id", "shot.number"], ondelete="CASCADE"
     ),
 )
+
+Index("ix_attempt_worker", attempt.c.worker, attempt.c.outcome)  # what speaks against a worker
 
 # One row per change of a job (shot_number null) or of a shot; feeds WatchJob.
 change = Table(
@@ -136,6 +142,25 @@ change = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_change_job_seq", change.c.job_id, change.c.seq)
+
+# The farm's workers, at whichever gateway; one that left stays for a while, as it may come back.
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("session", String(32), nullable=False),  # its newest: what an older one says is late
+    Column("gateway", String(32), nullable=True),  # whose session it is; null: it has none
+    Column("about", LargeBinary, nullable=False),  # what it says of itself: a svdfarm.v1.Worker
+    Column("models", Text, nullable=False),  # of `about`, the names: a sorted JSON list
+    Column("state", String(16), nullable=False),  # STARTING, ACTIVE or DRAINING, as it says
+    Column("connect_time_s", Float, nullable=False),
+    Column("heard_s", Float, nullable=False),  # to within a third of a lease
+    Column("drain_wanted", Boolean, nullable=False),  # by an operator
+    Column("refused_report_count", Integer, nullable=False),  # that came after its lease was lost
+    Column("cordon_reason", String(64), nullable=True),  # null: it is not cordoned
+    Column("cordon_message", Text, nullable=True),
+    Column("cordon_lifted_time_s", Float, nullable=True),  # what was before is forgiven
+)
 
 # Files whose rows are gone, until they are too. See farm/store/deletion.py.
 deletion = Table("deletion", metadata, Column("key", String(256), primary_key=True))

@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
-from farm.store import leases
+from farm.store import leases, workers
 from farm.store.blobs import Blobs
 from farm.store.clock import Clock
 from farm.store.database import Database
@@ -65,9 +65,12 @@ class Store:
                 undo.callback(os.close, lock)
             spool = Spool.open(folder / "spool")
             undo.callback(spool.close)
-            database = Database.open(
-                backend, lambda conn: leases.renew_all(conn, clock.steady_s() + lease_s)
-            )
+
+            def first(conn: Connection) -> None:
+                leases.renew_all(conn, clock.steady_s() + lease_s)
+                workers.leave_all(conn, clock.steady_s())
+
+            database = Database.open(backend, first)
             undo.callback(database.close)
             store = cls(database, Blobs(folder / "blobs"), clock, lease_s, spool, lock)
             undo.pop_all()

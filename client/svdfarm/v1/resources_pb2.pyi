@@ -522,7 +522,9 @@ class Worker(google.protobuf.message.Message):
         DRAINING: Worker._State.ValueType  # 3
         """Ends its shot, then leaves."""
         FAILED: Worker._State.ValueType  # 4
-        """Could not start or was lost; `error` says why."""
+        """Could not start, or nothing is heard of it; `error` says why."""
+        CORDONED: Worker._State.ValueType  # 5
+        """Is given no shots until UncordonWorker; `error` says why."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a worker is in its life. Values may be added: treat an unknown one as STARTING."""
@@ -536,7 +538,9 @@ class Worker(google.protobuf.message.Message):
     DRAINING: Worker.State.ValueType  # 3
     """Ends its shot, then leaves."""
     FAILED: Worker.State.ValueType  # 4
-    """Could not start or was lost; `error` says why."""
+    """Could not start, or nothing is heard of it; `error` says why."""
+    CORDONED: Worker.State.ValueType  # 5
+    """Is given no shots until UncordonWorker; `error` says why."""
 
     NAME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
@@ -548,6 +552,7 @@ class Worker(google.protobuf.message.Message):
     MODELS_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     CONNECT_TIME_FIELD_NUMBER: builtins.int
+    REFUSED_REPORT_COUNT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: workers/{worker}"""
     state: global___Worker.State.ValueType
@@ -559,9 +564,11 @@ class Worker(google.protobuf.message.Message):
     pid: builtins.int
     version: builtins.str
     """Of the farm's software."""
+    refused_report_count: builtins.int
+    """Output only. Reports of attempts that had been taken back before: each was refused."""
     @property
     def error(self) -> global___Error:
-        """Set in FAILED."""
+        """Set in FAILED, and where the worker is cordoned. In Ready: what its canary clip showed."""
 
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Model]:
@@ -584,9 +591,10 @@ class Worker(google.protobuf.message.Message):
         models: collections.abc.Iterable[global___Model] | None = ...,
         version: builtins.str = ...,
         connect_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        refused_report_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connect_time", b"connect_time", "error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "error", b"error", "hostname", b"hostname", "models", b"models", "name", b"name", "pid", b"pid", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "error", b"error", "hostname", b"hostname", "models", b"models", "name", b"name", "pid", b"pid", "refused_report_count", b"refused_report_count", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
 
 global___Worker = Worker
 

@@ -8,9 +8,16 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import svdfarm.v1.resources_pb2
+import sys
 import typing
+
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
@@ -192,6 +199,8 @@ global___Heartbeat = Heartbeat
 
 @typing.final
 class LeaseProgress(google.protobuf.message.Message):
+    """How far a shot is; step 0 says that it has begun."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LEASE_FIELD_NUMBER: builtins.int
@@ -349,14 +358,38 @@ global___Welcome = Welcome
 class Assign(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _MemoryProfile:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _MemoryProfileEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Assign._MemoryProfile.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        MEMORY_PROFILE_UNSPECIFIED: Assign._MemoryProfile.ValueType  # 0
+        """As the worker was started."""
+        OFFLOAD: Assign._MemoryProfile.ValueType  # 1
+        """Each part of the model is on the device for its turn only; the same pixels."""
+        SMALLEST: Assign._MemoryProfile.ValueType  # 2
+        """Feed-forward layers in chunks as well; pixels equal to within rounding."""
+
+    class MemoryProfile(_MemoryProfile, metaclass=_MemoryProfileEnumTypeWrapper): ...
+    MEMORY_PROFILE_UNSPECIFIED: Assign.MemoryProfile.ValueType  # 0
+    """As the worker was started."""
+    OFFLOAD: Assign.MemoryProfile.ValueType  # 1
+    """Each part of the model is on the device for its turn only; the same pixels."""
+    SMALLEST: Assign.MemoryProfile.ValueType  # 2
+    """Feed-forward layers in chunks as well; pixels equal to within rounding."""
+
     LEASE_FIELD_NUMBER: builtins.int
     PARAMS_FIELD_NUMBER: builtins.int
     IMAGE_FIELD_NUMBER: builtins.int
     IMAGE_SHA256_FIELD_NUMBER: builtins.int
+    MEMORY_PROFILE_FIELD_NUMBER: builtins.int
     image: builtins.bytes
     """The whole image file, as it was uploaded."""
     image_sha256: builtins.str
     """Lower-case hex digest of `image`."""
+    memory_profile: global___Assign.MemoryProfile.ValueType
+    """How much less memory than it was started with the worker is to render with."""
     @property
     def lease(self) -> global___Lease: ...
     @property
@@ -370,9 +403,10 @@ class Assign(google.protobuf.message.Message):
         params: svdfarm.v1.resources_pb2.RenderParams | None = ...,
         image: builtins.bytes = ...,
         image_sha256: builtins.str = ...,
+        memory_profile: global___Assign.MemoryProfile.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease", "params", b"params"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["image", b"image", "image_sha256", b"image_sha256", "lease", b"lease", "params", b"params"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["image", b"image", "image_sha256", b"image_sha256", "lease", b"lease", "memory_profile", b"memory_profile", "params", b"params"]) -> None: ...
 
 global___Assign = Assign
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from svdfarm.v1 import resources_pb2 as svdfarm_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvdfarm/v1/worker_service.proto\x12\nsvdfarm.v1\x1a\x1asvdfarm/v1/resources.proto\" \n\x10GetWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListWorkersResponse\x12#\n\x07workers\x18\x01 \x03(\x0b\x32\x12.svdfarm.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44rainWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xe1\x01\n\rWorkerService\x12=\n\tGetWorker\x12\x1c.svdfarm.v1.GetWorkerRequest\x1a\x12.svdfarm.v1.Worker\x12N\n\x0bListWorkers\x12\x1e.svdfarm.v1.ListWorkersRequest\x1a\x1f.svdfarm.v1.ListWorkersResponse\x12\x41\n\x0b\x44rainWorker\x12\x1e.svdfarm.v1.DrainWorkerRequest\x1a\x12.svdfarm.v1.Workerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvdfarm/v1/worker_service.proto\x12\nsvdfarm.v1\x1a\x1asvdfarm/v1/resources.proto\" \n\x10GetWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListWorkersResponse\x12#\n\x07workers\x18\x01 \x03(\x0b\x32\x12.svdfarm.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44rainWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15UncordonWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xaa\x02\n\rWorkerService\x12=\n\tGetWorker\x12\x1c.svdfarm.v1.GetWorkerRequest\x1a\x12.svdfarm.v1.Worker\x12N\n\x0bListWorkers\x12\x1e.svdfarm.v1.ListWorkersRequest\x1a\x1f.svdfarm.v1.ListWorkersResponse\x12\x41\n\x0b\x44rainWorker\x12\x1e.svdfarm.v1.DrainWorkerRequest\x1a\x12.svdfarm.v1.Worker\x12G\n\x0eUncordonWorker\x12!.svdfarm.v1.UncordonWorkerRequest\x1a\x12.svdfarm.v1.Workerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWORKERSRESPONSE']._serialized_end=253
   _globals['_DRAINWORKERREQUEST']._serialized_start=255
   _globals['_DRAINWORKERREQUEST']._serialized_end=289
-  _globals['_WORKERSERVICE']._serialized_start=292
-  _globals['_WORKERSERVICE']._serialized_end=517
+  _globals['_UNCORDONWORKERREQUEST']._serialized_start=291
+  _globals['_UNCORDONWORKERREQUEST']._serialized_end=328
+  _globals['_WORKERSERVICE']._serialized_start=331
+  _globals['_WORKERSERVICE']._serialized_end=629
 # @@protoc_insertion_point(module_scope)

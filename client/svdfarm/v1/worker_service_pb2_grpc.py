@@ -51,6 +51,11 @@ class WorkerServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_worker__service__pb2.DrainWorkerRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Worker.FromString,
                 _registered_method=True)
+        self.UncordonWorker = channel.unary_unary(
+                '/svdfarm.v1.WorkerService/UncordonWorker',
+                request_serializer=svdfarm_dot_v1_dot_worker__service__pb2.UncordonWorkerRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Worker.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer(object):
@@ -76,6 +81,13 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UncordonWorker(self, request, context):
+        """Lets a cordoned worker take shots again; what spoke against it is forgiven.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +104,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
             'DrainWorker': grpc.unary_unary_rpc_method_handler(
                     servicer.DrainWorker,
                     request_deserializer=svdfarm_dot_v1_dot_worker__service__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_resources__pb2.Worker.SerializeToString,
+            ),
+            'UncordonWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonWorker,
+                    request_deserializer=svdfarm_dot_v1_dot_worker__service__pb2.UncordonWorkerRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Worker.SerializeToString,
             ),
     }
@@ -176,6 +193,33 @@ class WorkerService(object):
             target,
             '/svdfarm.v1.WorkerService/DrainWorker',
             svdfarm_dot_v1_dot_worker__service__pb2.DrainWorkerRequest.SerializeToString,
+            svdfarm_dot_v1_dot_resources__pb2.Worker.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.WorkerService/UncordonWorker',
+            svdfarm_dot_v1_dot_worker__service__pb2.UncordonWorkerRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Worker.FromString,
             options,
             channel_credentials,

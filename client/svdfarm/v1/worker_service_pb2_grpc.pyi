@@ -38,6 +38,12 @@ class WorkerServiceStub:
     ]
     """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
 
+    UncordonWorker: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.worker_service_pb2.UncordonWorkerRequest,
+        svdfarm.v1.resources_pb2.Worker,
+    ]
+    """Lets a cordoned worker take shots again; what spoke against it is forgiven."""
+
 class WorkerServiceAsyncStub:
     """Shows the farm's GPUs to its operators."""
 
@@ -56,6 +62,12 @@ class WorkerServiceAsyncStub:
         svdfarm.v1.resources_pb2.Worker,
     ]
     """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
+
+    UncordonWorker: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.worker_service_pb2.UncordonWorkerRequest,
+        svdfarm.v1.resources_pb2.Worker,
+    ]
+    """Lets a cordoned worker take shots again; what spoke against it is forgiven."""
 
 class WorkerServiceServicer(metaclass=abc.ABCMeta):
     """Shows the farm's GPUs to its operators."""
@@ -81,5 +93,13 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Worker, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Worker]]:
         """Lets the worker end its shot and gives it no other, until its process ends. Returns at once."""
+
+    @abc.abstractmethod
+    def UncordonWorker(
+        self,
+        request: svdfarm.v1.worker_service_pb2.UncordonWorkerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.resources_pb2.Worker, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Worker]]:
+        """Lets a cordoned worker take shots again; what spoke against it is forgiven."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

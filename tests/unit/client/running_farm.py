@@ -32,13 +32,13 @@ class RunningFarm:
     def __init__(self, folder: Path, token: str | None = None) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.token = token
-        self._folder = folder
+        self.folder = folder
         self._gateway = ExitStack()
         self._workers = ExitStack()
 
     def start(self) -> None:
         address = Address.parse(self.address)
-        gateway = running_gateway(self._folder / "data", address=address, token=self.token)
+        gateway = running_gateway(self.folder / "data", address=address, token=self.token)
         self._gateway.enter_context(gateway)
 
     def stop(self) -> None:
@@ -46,7 +46,7 @@ class RunningFarm:
 
     def add_worker(self, step_s: float = 0.0, *, fails: bool = False) -> None:
         renderer = FailingRenderer() if fails else FakeRenderer(step_s=step_s)
-        worker = running_worker(self.address, self._folder, renderer=renderer, token=self.token)
+        worker = running_worker(self.address, self.folder, renderer=renderer, token=self.token)
         self._workers.enter_context(worker)
 
     def close(self) -> None:

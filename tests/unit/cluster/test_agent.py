@@ -18,6 +18,7 @@ from farm.render.renderer import Rendered
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
+from svdfarm.v1.render_service_pb2 import CancelJobRequest
 from svdfarm.v1.resources_pb2 import Job, Shot, Worker
 from tests.running import IMAGES, eventually, running_worker
 from tests.unit.gateway.conftest import SMALL, Caller
@@ -44,7 +45,7 @@ def test_a_worker_is_listed_with_what_it_serves(
 @pytest.mark.parametrize(
     ("error", "reason", "attempts"),
     [
-        (MemoryError("no room"), "OUT_OF_MEMORY", 3),
+        (MemoryError("no room"), "OUT_OF_MEMORY", 5),
         (ValueError("a bug"), "INTERNAL", 3),
     ],
 )
@@ -80,6 +81,29 @@ def test_a_broken_device_takes_no_other_shot(
         with running_worker(str(gateway.address), tmp_path):
             assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
     assert [shot.attempt_count for shot in caller.shots(job.name)] == [2, 1, 1, 1, 1]
+
+
+def test_a_worker_whose_device_does_not_let_go_is_to_be_replaced(
+    gateway: Gateway, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Hanging(FakeRenderer):
+        def render(self, image: bytes, params: RenderParams, *_: object, **__: object) -> Rendered:
+            begun.set()
+            assert go_on.wait(30)
+            return super().render(image, params)
+
+    monkeypatch.setattr("farm.cluster.agent._LET_GO_S", 0.1)
+    job = caller.create(caller.shot())
+    with running_worker(str(gateway.address), tmp_path, renderer=Hanging()) as worker:
+        assert begun.wait(20)
+        threading.Event().wait(0.3)
+        assert worker.alive
+        caller.render.CancelJob(CancelJobRequest(name=job.name))
+        eventually(lambda: not worker.alive)
+        go_on.set()
+        eventually(lambda: worker.alive)
 
 
 def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from farm.gateway.server import Gateway
 from farm.jobs.params import RenderParams
+from farm.jobs.retry import MemoryProfile
 from farm.render.engine import Engine
 from farm.render.fake import FakeRenderer
 from farm.render.load import Model
@@ -40,6 +41,7 @@ class HeldRenderer:
         params: RenderParams,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
+        memory: MemoryProfile = MemoryProfile.AS_STARTED,
     ) -> Rendered:
         assert on_step is not None
         assert cancelled is not None
@@ -51,7 +53,7 @@ class HeldRenderer:
                 assert self.go_on.wait(30)
             on_step(step, step_count)
 
-        return self._renderer.render(image, params, hold, cancelled)
+        return self._renderer.render(image, params, hold, cancelled, memory)
 
 
 @pytest.fixture(params=["fake", "engine"])

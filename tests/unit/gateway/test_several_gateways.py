@@ -13,6 +13,12 @@ import pytest
 from sqlalchemy import URL
 
 from farm.gateway.server import Gateway
+from farm.jobs.params import RenderParams
+from farm.render.errors import ClipNotFinite
+from farm.render.fake import FakeRenderer
+from farm.render.renderer import Rendered
+from farm.store import workers
+from farm.store.workers import Session
 from svdfarm.v1 import session_service_pb2 as session_pb
 from svdfarm.v1 import session_service_pb2_grpc as session_pb_grpc
 from svdfarm.v1.render_service_pb2 import (
@@ -22,6 +28,7 @@ from svdfarm.v1.render_service_pb2 import (
     WatchJobRequest,
 )
 from svdfarm.v1.resources_pb2 import Job, Model, Shot, Worker
+from svdfarm.v1.worker_service_pb2 import DrainWorkerRequest
 from tests.postgres import PostgresServer
 from tests.running import eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
@@ -89,6 +96,65 @@ def test_a_pause_at_one_gateway_holds_at_the_other(
         assert callers[1].shots(job.name)[0].attempt_count == 0
         callers[0].render.ResumeJob(ResumeJobRequest(name=job.name))
         assert callers[1].watch(job.name)[-1].job.state == Job.SUCCEEDED
+
+
+def test_workers_are_listed_and_drained_at_any_gateway(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    job = callers[0].create(callers[0].shot("a", step_count=40), callers[0].shot("b"))
+    assert "tiny" in callers[0].job(job.name).notice
+    with running_worker(str(pair[1].address), tmp_path, step_s=0.05) as worker:
+        eventually(lambda: callers[0].shots(job.name)[0].state == Shot.RENDERING)
+        (seen,) = callers[0].workers()
+        assert (seen.name, seen.state) == (f"workers/{worker.id}", Worker.ACTIVE)
+        assert seen.shot == callers[0].shots(job.name)[0].name
+        assert callers[0].job(job.name).notice == ""
+        drained = callers[0].worker.DrainWorker(DrainWorkerRequest(name=seen.name))
+        assert drained.state == Worker.DRAINING
+        eventually(lambda: callers[0].shots(job.name)[0].state == Shot.SUCCEEDED)
+        with running_worker(str(pair[0].address), tmp_path) as other:
+            assert callers[0].watch(job.name)[-1].job.state == Job.SUCCEEDED
+        assert callers[1].shots(job.name)[1].worker == f"workers/{other.id}"
+    eventually(lambda: callers[0].workers() == [])
+
+
+def test_a_worker_of_another_gateway_is_preferred_to_the_one_that_failed(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    class Broken(FakeRenderer):
+        def render(self, image: bytes, params: RenderParams, *_: object, **__: object) -> Rendered:
+            raise ClipNotFinite("NaN")
+
+    with (
+        running_worker(str(pair[0].address), tmp_path, renderer=Broken()) as bad,
+        running_worker(str(pair[1].address), tmp_path, step_s=0.1) as good,
+    ):
+        eventually(lambda: [w.state for w in callers[0].workers()] == [Worker.ACTIVE] * 2)
+        busy = callers[1].create(callers[1].shot("busy", step_count=20))
+        jobs = [callers[0].create(callers[0].shot(f"s{n}")) for n in range(3)]
+        for job in (busy, *jobs):
+            assert callers[0].watch(job.name)[-1].job.state == Job.SUCCEEDED
+            (shot,) = callers[0].shots(job.name)
+            assert shot.worker == f"workers/{good.id}"
+            assert shot.attempt_count <= 2
+        assert f"workers/{bad.id}" in [w.name for w in callers[1].workers()]
+
+
+def test_workers_of_a_gateway_that_died_are_told_as_lost(url: URL, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    about = Worker(name="workers/orphan", hostname="h", pid=1)
+    orphan = Session("orphan", "s", "dead", about.SerializeToString(), frozenset(), "ACTIVE", 1.0)
+    with (
+        running_gateway(data, database=url, lease_s=0.6) as gateway,
+        grpc.insecure_channel(str(gateway.address)) as channel,
+    ):
+        store = gateway._store
+        store.database.submit(workers.join, orphan, store.clock.steady_s()).result()
+        caller = Caller(channel)
+        assert [w.state for w in caller.workers()] == [Worker.ACTIVE]
+        eventually(lambda: [w.error.reason for w in caller.workers()] == ["WORKER_LOST"])
+        assert caller.workers()[0].state == Worker.FAILED
+        eventually(lambda: caller.workers() == [])
 
 
 def test_a_worker_that_comes_back_to_another_gateway_keeps_its_shot(

@@ -13,6 +13,7 @@ from accelerate.hooks import CpuOffload
 from PIL import Image
 
 from farm.jobs.params import RenderParams
+from farm.jobs.retry import MemoryProfile
 from farm.render.engine import Engine
 from farm.render.errors import RenderCancelled
 from farm.render.load import Model, load
@@ -125,3 +126,28 @@ def test_all_tricks_together_still_render(
 
     expected = Engine(model).render(picture, params).frames
     assert np.abs(frames - expected).max() <= 1e-5
+
+
+def test_a_smaller_profile_is_taken_and_left_again(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    expected = Engine(model).render(picture, small).frames
+    engine = Engine(fresh())
+    for profile in (*MemoryProfile, MemoryProfile.OFFLOAD, MemoryProfile.AS_STARTED):
+        engine.use_memory(profile)
+        frames = engine.render(picture, small).frames
+        told = engine.receipt()["memory"]
+        assert told["model_offload"] is (profile >= MemoryProfile.OFFLOAD)
+        assert told["forward_chunking"] is (profile is MemoryProfile.SMALLEST)
+        if profile is MemoryProfile.SMALLEST:
+            assert np.allclose(frames, expected, atol=1e-4)
+        else:
+            assert np.array_equal(frames, expected)
+    assert not hasattr(engine.model.unet, "_hf_hook")
+    sizes = {m._chunk_size for m in engine.model.unet.modules() if hasattr(m, "_chunk_size")}
+    assert sizes == {None}
+
+
+def test_a_profile_never_takes_more_than_the_engine_was_made_with() -> None:
+    least = Memory(model_offload=True, forward_chunking=True)
+    assert {least.at(profile) for profile in MemoryProfile} == {least}

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from farm.jobs.retry import RULES, Reason
+from farm.jobs.retry import RULES, UNSTARTED_LIMIT, MemoryProfile, Reason
 from farm.jobs.states import JobState, ShotState
 from farm.store import jobs, leases
 from farm.store.database import Database
 from farm.store.leases import Claim
 from farm.store.records import Lease, ShotKey, Video
+from farm.store.requeue import requeue_job
 from tests.unit.store.conftest import create
 
 VIDEO = Video("videos/x.mp4", "b" * 64, size_bytes=100, frame_count=14)
@@ -106,9 +107,11 @@ def test_the_same_report_again_is_accepted_and_changes_nothing(database: Databas
 @pytest.mark.parametrize("reason", [r for r in Reason if RULES[r].charged])
 def test_retry_rule_bounds_the_attempts(database: Database, reason: Reason) -> None:
     key = ShotKey(create(database).id, 1)
-    for attempt in range(1, RULES[reason].attempt_limit + 1):
+    steps_down = 2 if reason is Reason.OUT_OF_MEMORY else 0
+    for attempt in range(1, RULES[reason].attempt_limit + steps_down + 1):
         assert shot_state(database, key) is ShotState.QUEUED
         lease = claim(database, key, f"w{attempt}").lease
+        database.submit(leases.start, lease, 2.0).result()
         assert database.submit(leases.fail, lease, reason, "told", 5.0).result()
     shot = database.submit(jobs.get_shot, key).result()
     assert shot.state is ShotState.FAILED
@@ -179,3 +182,32 @@ def test_queue_names_the_workers_that_failed_a_shot(database: Database) -> None:
     database.submit(leases.fail, lease, Reason.WORKER_DRAINED, "", 1.0).result()
     (queued,) = database.submit(leases.queue, ["tiny"], 10).result()
     assert queued.candidate.failed_on == {"bad"}
+
+
+def test_a_shot_that_lost_its_workers_before_it_began_is_charged_in_the_end(
+    database: Database,
+) -> None:
+    key = ShotKey(create(database).id, 1)
+    attempts = 0
+    while shot_state(database, key) is ShotState.QUEUED:
+        lease = claim(database, key).lease
+        assert database.submit(leases.fail, lease, Reason.WORKER_LOST, "", 5.0).result()
+        attempts += 1
+        assert attempts <= UNSTARTED_LIMIT + RULES[Reason.WORKER_LOST].attempt_limit
+    assert attempts == UNSTARTED_LIMIT + RULES[Reason.WORKER_LOST].attempt_limit
+    failure = database.submit(jobs.get_shot, key).result().failure
+    assert failure is not None
+    assert failure.reason == Reason.POISON
+
+
+def test_out_of_memory_is_tried_with_less_before_it_is_charged(database: Database) -> None:
+    key = ShotKey(create(database).id, 1)
+    profiles = []
+    while shot_state(database, key) is ShotState.QUEUED:
+        claimed = claim(database, key)
+        profiles.append(claimed.memory)
+        database.submit(leases.fail, claimed.lease, Reason.OUT_OF_MEMORY, "", 5.0).result()
+    assert profiles == [0, 1, 2, 2, 2]
+    states = [ShotState.FAILED]
+    database.submit(requeue_job, key.job_id, states, [], 6.0).result()
+    assert claim(database, key).memory is MemoryProfile.AS_STARTED

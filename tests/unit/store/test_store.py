@@ -76,8 +76,12 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
     def become_older(conn: Connection) -> None:
         schema.compatibility.drop(conn)
         schema.deletion.drop(conn)
+        schema.worker.drop(conn)
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
         conn.exec_driver_sql("DROP INDEX ix_shot_image_sha256")
+        conn.exec_driver_sql("DROP INDEX ix_attempt_worker")
+        conn.exec_driver_sql("ALTER TABLE attempt DROP COLUMN start_time_s")
+        conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN memory_profile")
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN gateway")
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
 
