@@ -17,6 +17,7 @@ from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token
 from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
+from farm.cli.sizes import read_size_bytes
 
 DEFAULT_HTTP = "127.0.0.1:8080"
 _CHECK_EVERY_S = 2.0
@@ -193,6 +194,7 @@ def gateway(
     given_worker_address = settings.find("worker_address", worker_address)
     retention_s = _retention_s(settings.find("retention", retention))
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
+    reserve_bytes = read_size_bytes(settings.get("disk_reserve", None, "1GiB"), "disk_reserve")
     configure_logs()
 
     def ready(gateway: Gateway) -> None:
@@ -211,6 +213,7 @@ def gateway(
             default_model=model,
             retention_s=retention_s,
             stall_s=stall_s,
+            disk_reserve_bytes=reserve_bytes,
         )
         if stop_on_eof:
             _terminate_on_eof()

@@ -28,6 +28,7 @@ KEYS: Mapping[str, type] = {
     "database": str,
     "retention": str,
     "stall_timeout": str,
+    "disk_reserve": str,
     "workers": int,
     "model": str,
     "device": str,

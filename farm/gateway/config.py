@@ -74,6 +74,8 @@ class GatewayConfig:
     reconnect_grace_s: float = 0.5
     # How long a shot may go without a step. The first clip of a size waits for a compiler.
     stall_s: float = 600.0
+    # Of the data folder's disk, for what was accepted: below it nothing new is, and nothing starts.
+    disk_reserve_bytes: int = 2**30
     stop_grace_s: float = 5.0
     limits: Limits = Limits()
 

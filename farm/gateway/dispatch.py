@@ -21,6 +21,7 @@ from farm.store import leases, workers
 from farm.store.clock import Instant
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
+from farm.store.room import Room
 from farm.store.store import Store
 from farm.wire import memory_to_wire, params_to_wire
 from svdfarm.v1 import session_service_pb2 as session_pb
@@ -36,11 +37,15 @@ _PAUSE_AFTER_ERROR_S = 1.0
 class Dispatcher:
     """The one place where shots are handed out."""
 
-    def __init__(self, store: Store, workers: Workers, feed: Feed, stall_s: float) -> None:
+    def __init__(
+        self, store: Store, workers: Workers, feed: Feed, room: Room, stall_s: float
+    ) -> None:
         self._store = store
         self._workers = workers
         self._feed = feed
+        self._room = room
         self._stall_s = stall_s
+        self._full = False
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -73,6 +78,8 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         await self._wake.wait()
         self._wake.clear()
+        if not self._has_room():
+            return
         here = {worker.id: worker for worker in self._workers}
         views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = sum(v.free_slots for v in views if not v.leaving and v.models)
@@ -93,6 +100,15 @@ class Dispatcher:
             worker.hold(claim.lease)
         for claim in claims:
             await self._send(here[claim.shot.worker or ""], claim)
+
+    def _has_room(self) -> bool:
+        """Whether shots may start. Where they may not, `_take_back` wakes us to look again."""
+        problem = self._room.problem()
+        if bool(problem) != self._full:
+            self._full = bool(problem)
+            log.warning("disk.low" if problem else "disk.has_room", problem=problem)
+            self._feed.wake_all()  # the jobs' notices changed
+        return not problem
 
     async def _send(self, worker: Worker, claim: Claim) -> None:
         shot, lease = claim.shot, claim.lease
@@ -190,6 +206,8 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
+        if self._full:
+            self.wake()
         for connected in self._workers:
             if connected.is_stalled(self._stall_s):
                 await self._take_from_stalled(connected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import grpc
 import structlog
 from google.protobuf.empty_pb2 import Empty
 
@@ -15,7 +16,7 @@ from farm.gateway.convert import image_to_wire, job_to_wire, pruned_to_wire, sho
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.roster import Roster
-from farm.gateway.wall import Context, invalid, streaming, unary
+from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
@@ -23,6 +24,7 @@ from farm.store import inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
 from farm.store.requeue import requeue_job
+from farm.store.room import Room
 from farm.store.store import Store
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
@@ -41,6 +43,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         feed: Feed,
         dispatcher: Dispatcher,
         collector: Collector,
+        room: Room,
         *,
         default_model: str | None,
         limits: Limits,
@@ -51,6 +54,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._feed = feed
         self._dispatcher = dispatcher
         self._collector = collector
+        self._room = room
         self._default_model = default_model
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
         self._stopping = False
@@ -65,6 +69,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, requests: AsyncIterator[pb.UploadImageRequest], context: Context
     ) -> resources_pb2.Image:
         """Stores an image."""
+        self._check_room()
         return await intake.receive_image(self._store, requests, self._decoders)
 
     @unary
@@ -80,6 +85,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CreateJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
+        self._check_room()
         models = await self._models()
         new = intake.read_job(request, models, await self._default())
         now_s = self._store.clock.wall_s()
@@ -239,6 +245,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
         except FileNotFoundError as error:  # its job was deleted in between
             raise NotFound("video", request.name) from error
 
+    def _check_room(self) -> None:
+        if problem := self._room.problem():
+            raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, problem, "DISK_LOW")
+
     def _shot_to_wire(self, shot: Shot) -> resources_pb2.Shot:
         rendering = shot.state is ShotState.RENDERING
         progress = self._feed.progress(shot.key, shot.attempt_count) if rendering else None
@@ -259,6 +269,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
             return f"paused: no shot starts until it is resumed{finish}"
         if not job.counts.queued:
             return ""
+        if problem := self._room.problem():
+            return f"no shot starts: {problem}"
         waiting = await self._store.database.read(jobs.waiting_models, job.id)
         missing = sorted(waiting - await self._roster.taking())
         if not missing:

@@ -25,6 +25,7 @@ from farm.gateway.roster import Roster
 from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
+from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.workers import WORKERS
 from svdfarm.v1 import (
@@ -49,7 +50,8 @@ class Gateway:
         self._store = store
         self._workers = Workers()
         self._feed = Feed()
-        self._dispatcher = Dispatcher(store, self._workers, self._feed, config.stall_s)
+        room = Room(config.data, config.disk_reserve_bytes)
+        self._dispatcher = Dispatcher(store, self._workers, self._feed, room, config.stall_s)
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._health = health_aio.HealthServicer()
@@ -59,6 +61,7 @@ class Gateway:
             self._feed,
             self._dispatcher,
             self._collector,
+            room,
             default_model=config.default_model,
             limits=config.limits,
         )

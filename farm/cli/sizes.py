@@ -1,0 +1,20 @@
+"""Sizes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from farm.cli.exits import CommandFailed
+
+_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(r"(\d{1,9}) ?(B|KiB|MiB|GiB|TiB)", re.ASCII)
+
+
+def read_size_bytes(text: str, name: str) -> int:
+    """Bytes of `2GiB` or `500MiB`. Raises CommandFailed that tells `name`."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise CommandFailed(
+            f"{name} is {text!r}; allowed: a number and B, KiB, MiB, GiB or TiB, such as 2GiB"
+        )
+    return int(match[1]) * _BYTES[match[2]]
