@@ -154,6 +154,8 @@ class _Session:
             size_bytes=len(self.video),
             sha256=hashlib.sha256(self.video).hexdigest(),
             frame_count=SETTINGS["frame_count"],
+            width_px=SETTINGS["width_px"],
+            height_px=SETTINGS["height_px"],
             media_type="video/mp4",
         )
         done = session_pb.Done(lease=lease, video=video)
