@@ -19,6 +19,7 @@ from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
 from farm.store import leases
 from farm.store.clock import Instant
+from farm.store.errors import StoreAway
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.store import Store
@@ -89,8 +90,7 @@ class Dispatcher:
         for claim in claims:
             worker = workers[claim.shot.worker or ""]
             worker.leases[claim.lease.token] = claim.lease
-        for claim in claims:
-            await self._send(workers[claim.shot.worker or ""], claim)
+        await asyncio.gather(*(self._send(workers[c.shot.worker or ""], c) for c in claims))
 
     async def _send(self, worker: Worker, claim: Claim) -> None:
         shot, lease = claim.shot, claim.lease
@@ -98,6 +98,9 @@ class Dispatcher:
             image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
         except FileNotFoundError:
             await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
+            return
+        except (StoreAway, OSError) as error:
+            await self.fail(worker, lease, Reason.STORE_AWAY, str(error))
             return
         if self._workers.get(worker.id) is not worker:
             gone = "the worker left before the shot was sent"

@@ -65,6 +65,10 @@ def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedSho
     ]
 
 
+# Endings of attempts that say nothing about their worker.
+_NO_FAULT = (Reason.WORKER_DRAINED, Reason.STORE_AWAY, ShotState.CANCELLED)
+
+
 def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str]:
     attempt = schema.attempt
     workers = conn.execute(
@@ -72,7 +76,7 @@ def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str
             attempt.c.job_id == job_id,
             attempt.c.shot_number == shot_number,
             attempt.c.outcome.is_not(None),
-            attempt.c.outcome.not_in((Reason.WORKER_DRAINED, ShotState.CANCELLED)),
+            attempt.c.outcome.not_in(_NO_FAULT),
         )
     ).scalars()
     return frozenset(workers)
