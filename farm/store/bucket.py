@@ -110,8 +110,9 @@ class BucketBlobs(Blobs):
                 obstore.delete(self._store, list(keys))
 
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
-        # obstore repeats what was answered with 5xx. Where no answer came the object may be there
-        # or not: to create it once more tells which.
+        # A worker's session ends with this patience: an error that comes at once, such as of keys
+        # that were taken back, must not end one after the other. Where no answer came the object
+        # may be there or not: to create it once more tells which.
         async for attempt in stamina.retry_context(StoreAway, attempts=None, timeout=PATIENCE_S):
             with attempt, self._errors_told():
                 # In one request: only that is create-only.
