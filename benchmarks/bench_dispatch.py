@@ -59,9 +59,11 @@ def main() -> int:
                     [IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
                 )
                 submit_s = time.perf_counter() - started
+                before_s = _cpu_s(process.pid)
                 spans, render_s = asyncio.run(
                     _serve(address, video, options.workers, options.shots)
                 )
+                cpu_s = _cpu_s(process.pid) - before_s
                 ended = job.get()
             memory_mb = _peak_memory_mb(process.pid)
     assert ended.state.name == "SUCCEEDED", ended
@@ -74,6 +76,7 @@ def main() -> int:
         "shots_per_s": round(options.shots / render_s, 1),
         "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
         "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
+        "gateway_cpu_ms_per_shot": round(cpu_s / options.shots * 1e3, 2),
         "gateway_peak_memory_mb": memory_mb,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -187,6 +190,12 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     return spans, took
+
+
+def _cpu_s(pid: int) -> float:
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = after_name[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_memory_mb(pid: int) -> int:

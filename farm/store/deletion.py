@@ -77,6 +77,11 @@ def delete_images(
     return deleted
 
 
+def may_return(key: str) -> bool:
+    """Whether a row may name a file again whose deletion is noted: a video's job is gone."""
+    return key.startswith(_IMAGES)
+
+
 def is_noted(conn: Connection, key: str) -> bool:
     """Whether the file is to go, unless a row names it again."""
     note = schema.deletion

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import obstore
@@ -13,6 +14,8 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from farm.store.blobs import Blobs, Content, PutMode
+
+_SYNCERS = 8  # a file system commits in one go what is synced at the same time
 
 
 class FolderBlobs(Blobs):
@@ -22,17 +25,20 @@ class FolderBlobs(Blobs):
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(LocalStore(prefix=folder, automatic_cleanup=True))
         self._folder = folder
+        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blobs-sync")
+        self._waiting: list[tuple[Path, asyncio.Future[None]]] = []
+        self._syncing: asyncio.Task[None] | None = None
 
     async def put(self, key: str, content: Content) -> bool:
         """See `Blobs`."""
         created = await super().put(key, content)
         if not created:  # perhaps by one that has not synced it yet
-            await asyncio.to_thread(self._sync, key)
+            await self._sync(key)
         return created
 
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         await obstore.put_async(self._store, key, content, mode=mode)
-        await asyncio.to_thread(self._sync, key)
+        await self._sync(key)
 
     @contextlib.contextmanager
     def _errors_told(self) -> Iterator[None]:
@@ -41,15 +47,44 @@ class FolderBlobs(Blobs):
         except BaseError as error:
             raise OSError(str(error)) from error
 
-    def _sync(self, key: str) -> None:
-        # obstore renames a finished file into place but leaves it to the system when it reaches
-        # the disk; the folders above it may be as new as the file.
-        path = self._folder / key
-        _fsync(path)
-        for folder in path.parents:
-            _fsync(folder)
-            if folder == self._folder:
-                break
+    async def _sync(self, key: str) -> None:
+        """Waits until a file is on disk, with those that wait with it: they share their folders.
+
+        obstore renames a finished file into place but leaves it to the system when it reaches the
+        disk; the folders above it may be as new as the file.
+        """
+        synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._folder / key, synced))
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self._sync_groups())
+        await synced
+
+    async def _sync_groups(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            failed: OSError | None = None
+            try:
+                await asyncio.to_thread(self._sync_all, [path for path, _ in group])
+            except OSError as error:
+                failed = error
+            for _, synced in group:
+                if synced.cancelled():
+                    continue
+                if failed is None:
+                    synced.set_result(None)
+                else:
+                    synced.set_exception(failed)
+
+    def _sync_all(self, files: list[Path]) -> None:
+        folders = {
+            folder
+            for file in files
+            for folder in file.parents
+            if folder.is_relative_to(self._folder)
+        }
+        for paths in (files, folders):  # one after the other: a name comes after what it names
+            for _ in self._syncers.map(_fsync, paths):
+                continue
 
 
 def _fsync(path: Path) -> None:

@@ -104,7 +104,7 @@ class Store:
         row is committed in a transaction that finds it, or else the file is stored once more.
         """
         while True:
-            noted = await self.database.read(deletion.is_noted, key)
+            noted = deletion.may_return(key) and await self.database.read(deletion.is_noted, key)
             created = await self.blobs.put(key, path)
             sure = created and not noted
 

@@ -105,6 +105,12 @@ class Writer:
         """
         while True:
             try:
+                self._try(group)
+            except StoreAway:
+                pass
+            else:
+                return
+            try:
                 for attempt in stamina.retry_context(
                     lambda error: isinstance(error, StoreAway) and not self._closing,
                     attempts=None,
