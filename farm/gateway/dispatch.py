@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
@@ -32,6 +33,14 @@ log = structlog.get_logger()
 # model or for one that has not failed them.
 _LOOK_AHEAD = 4
 _PAUSE_AFTER_ERROR_S = 1.0
+
+
+@dataclass(frozen=True)
+class _NoImage:
+    """Why there is none."""
+
+    reason: Reason
+    message: str
 
 
 class Dispatcher:
@@ -90,17 +99,24 @@ class Dispatcher:
         for claim in claims:
             worker = workers[claim.shot.worker or ""]
             worker.leases[claim.lease.token] = claim.lease
-        await asyncio.gather(*(self._send(workers[c.shot.worker or ""], c) for c in claims))
+        wanted = {claim.shot.image_sha256 for claim in claims}
+        images = dict(zip(wanted, await asyncio.gather(*map(self._image, wanted)), strict=True))
+        for claim in claims:
+            worker = workers[claim.shot.worker or ""]
+            await self._send(worker, claim, images[claim.shot.image_sha256])
 
-    async def _send(self, worker: Worker, claim: Claim) -> None:
-        shot, lease = claim.shot, claim.lease
+    async def _image(self, sha256: str) -> bytes | _NoImage:
         try:
-            image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
+            return await self._store.blobs.read_whole(image_key(sha256))
         except FileNotFoundError:
-            await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
-            return
+            return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
         except (StoreAway, OSError) as error:
-            await self.fail(worker, lease, Reason.STORE_AWAY, str(error))
+            return _NoImage(Reason.STORE_AWAY, str(error))
+
+    async def _send(self, worker: Worker, claim: Claim, image: bytes | _NoImage) -> None:
+        shot, lease = claim.shot, claim.lease
+        if isinstance(image, _NoImage):
+            await self.fail(worker, lease, image.reason, image.message)
             return
         if self._workers.get(worker.id) is not worker:
             gone = "the worker left before the shot was sent"

@@ -8,11 +8,13 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
 from farm.store import jobs, leases
 from farm.store.errors import is_disk_full
-from farm.store.records import Lease, Shot, Video
+from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -88,24 +90,34 @@ async def publish(
             f"{upload.size_bytes} bytes with SHA-256 {sha256} came, the worker sent "
             f"{claimed.size_bytes} with {claimed.sha256}",
         )
-    shot = await store.database.read(jobs.get_shot, lease.shot)
-    _check(upload.path, claimed, shot)
+    try:
+        check_mp4(upload.path)
+    except Mp4Torn as error:
+        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
-    accepted = await store.publish(
-        video.key, upload.path, leases.succeed, lease, video, render_duration_s, now_s
-    )
+    try:
+        accepted = await store.publish(
+            video.key, upload.path, _record, lease, claimed, video, render_duration_s, now_s
+        )
+    except UploadRefused:
+        await asyncio.to_thread(store.blobs.delete, video.key)
+        raise
     if not accepted:
         await asyncio.to_thread(store.blobs.delete, video.key)
     return accepted
 
 
-def _check(path: Path, claimed: pb.Video, shot: Shot) -> None:
-    try:
-        check_mp4(path)
-    except Mp4Torn as error:
-        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
-    wanted = shot.params
+def _record(
+    conn: Connection,
+    lease: Lease,
+    claimed: pb.Video,
+    video: Video,
+    render_duration_s: float,
+    now_s: float,
+) -> bool:
+    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
+    wanted = jobs.get_shot(conn, lease.shot).params
     if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,
         wanted.width_px,
@@ -116,3 +128,4 @@ def _check(path: Path, claimed: pb.Video, shot: Shot) -> None:
             f"the video has {claimed.frame_count} frames of {claimed.width_px}x{claimed.height_px}"
             f"; {wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
         )
+    return leases.succeed(conn, lease, video, render_duration_s, now_s)

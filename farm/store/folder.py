@@ -82,9 +82,10 @@ class FolderBlobs(Blobs):
             for folder in file.parents
             if folder.is_relative_to(self._folder)
         }
-        for paths in (files, folders):  # one after the other: a name comes after what it names
-            for _ in self._syncers.map(_fsync, paths):
-                continue
+        for _ in self._syncers.map(_fsync, files):
+            continue
+        for folder in folders:  # most have nothing new
+            _fsync(folder)
 
 
 def _fsync(path: Path) -> None:
