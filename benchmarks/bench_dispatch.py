@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--database", help="a PostgreSQL URL; default: SQLite in a new folder")
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder:
         video = _video(Path(folder) / "clip.mp4")
         with _gateway(Path(folder) / "data", options.database) as (address, process):
@@ -79,6 +80,7 @@ def main() -> int:
         "gateway_cpu_ms_per_shot": round(cpu_s / options.shots * 1e3, 2),
         "gateway_peak_memory_mb": memory_mb,
         "cores": os.cpu_count(),
+        "load_average_before": round(load, 1),  # what else ran: 0 is a machine of one's own
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -91,6 +91,9 @@ class Blobs:
                 for meta in page
             ]
 
+    def close(self) -> None:
+        """Lets go of what it holds; nothing may be under way."""
+
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         """Writes one object, durably. Raises AlreadyExistsError in mode `create`."""
         raise NotImplementedError

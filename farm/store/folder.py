@@ -36,6 +36,10 @@ class FolderBlobs(Blobs):
             await self._sync(key)
         return created
 
+    def close(self) -> None:
+        """See `Blobs`."""
+        self._syncers.shutdown()
+
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         await obstore.put_async(self._store, key, content, mode=mode)
         await self._sync(key)
@@ -62,35 +66,35 @@ class FolderBlobs(Blobs):
     async def _sync_groups(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            failed: OSError | None = None
-            try:
-                await asyncio.to_thread(self._sync_all, [path for path, _ in group])
-            except OSError as error:
-                failed = error
-            for _, synced in group:
+            errors = await asyncio.to_thread(self._sync_all, [path for path, _ in group])
+            for (_, synced), error in zip(group, errors, strict=True):
                 if synced.cancelled():
                     continue
-                if failed is None:
+                if error is None:
                     synced.set_result(None)
                 else:
-                    synced.set_exception(failed)
+                    synced.set_exception(error)
 
-    def _sync_all(self, files: list[Path]) -> None:
-        folders = {
-            folder
-            for file in files
-            for folder in file.parents
-            if folder.is_relative_to(self._folder)
-        }
-        for _ in self._syncers.map(_fsync, files):
-            continue
-        for folder in folders:  # most have nothing new
-            _fsync(folder)
+    def _sync_all(self, files: list[Path]) -> list[OSError | None]:
+        """What went wrong with each: one that was deleted meanwhile fails alone."""
+        errors = list(self._syncers.map(_fsync, files))
+        folders = {folder for file in files for folder in file.parents}
+        for folder in folders:  # after what they name; most have nothing new
+            if folder.is_relative_to(self._folder) and (error := _fsync(folder)):
+                errors = [
+                    known or (error if folder in file.parents else None)
+                    for file, known in zip(files, errors, strict=True)
+                ]
+        return errors
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _fsync(path: Path) -> OSError | None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error
+    return None

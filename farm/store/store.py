@@ -72,6 +72,7 @@ class Store:
             spool = Spool.open(folder / "spool")
             undo.callback(spool.close)
             blobs = FolderBlobs(folder / "blobs") if bucket is None else BucketBlobs.open(bucket)
+            undo.callback(blobs.close)
             database = Database.open(
                 backend, lambda conn: leases.renew_all(conn, clock.steady_s() + lease_s)
             )
@@ -119,6 +120,7 @@ class Store:
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""
         self.database.close()
+        self.blobs.close()
         self._spool.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from tests.s3 import S3Server
 @pytest.fixture(params=["folder", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
     if request.param == "folder":
-        yield FolderBlobs(tmp_path / "blobs")
+        folder = FolderBlobs(tmp_path / "blobs")
+        yield folder
+        folder.close()
         return
     server: S3Server = request.getfixturevalue("s3")
     yield BucketBlobs.open(server.bucket())
@@ -72,3 +75,25 @@ async def test_what_is_torn_is_written_again(blobs: Blobs, torn: bytes, tmp_path
     await blobs.put("images/x", torn)
     await blobs.put("images/x", path)
     assert await blobs.read_whole("images/x") == b"whole"
+
+
+async def test_files_that_are_synced_together_fail_alone(tmp_path: Path) -> None:
+    lost: list[str] = []
+
+    class Losing(FolderBlobs):
+        """One file is deleted between its writing and its sync."""
+
+        async def _sync(self, key: str) -> None:
+            if key == "videos/lost/1-1.mp4":
+                self.delete(key)
+                lost.append(key)
+            await super()._sync(key)
+
+    blobs = Losing(tmp_path / "blobs")
+    keys = [f"videos/kept/{n}-1.mp4" for n in range(20)]
+    put = [blobs.put(key, b"video") for key in ("videos/lost/1-1.mp4", *keys)]
+    missing, *rest = await asyncio.gather(*put, return_exceptions=True)
+    assert isinstance(missing, FileNotFoundError)
+    assert rest == [True] * 20
+    assert lost == ["videos/lost/1-1.mp4"]
+    blobs.close()

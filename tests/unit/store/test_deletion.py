@@ -192,11 +192,13 @@ def test_a_row_is_committed_only_while_its_file_is_there(
             return created
 
     try:
-        racing = dataclasses.replace(store, blobs=Collecting(tmp_path / "data" / "blobs"))
+        blobs = Collecting(tmp_path / "data" / "blobs")
+        racing = dataclasses.replace(store, blobs=blobs)
         before(store)
         assert asyncio.run(racing.publish("images/x", path, record)) == "recorded"
         assert collected == ["images/x"]
         assert asyncio.run(store.blobs.read_whole("images/x")) == b"picture"
+        blobs.close()
     finally:
         store.close()
 
