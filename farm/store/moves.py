@@ -56,12 +56,16 @@ class Move:
     def make(
         self, conn: Connection, key: ShotKey, now_s: float, values: Mapping[str, Any] = _NOTHING
     ) -> Row[Any] | None:
-        """Moves one shot; `values` has columns, and the parameters of the guards.
+        """Moves one shot; `values` has columns, plain or computed, and the guards' parameters.
 
         Returns None, and changes nothing, when no row met every guard: somebody else was first.
         """
-        given = {"of_job": key.job_id, "of_number": key.number, **values}
-        row = conn.execute(self._statement, given).one_or_none()
+        # As an instant on the database's own clock is.
+        computed = {name: v for name, v in values.items() if isinstance(v, ColumnElement)}
+        given = {"of_job": key.job_id, "of_number": key.number}
+        given |= {name: v for name, v in values.items() if name not in computed}
+        statement = self._statement.values(computed) if computed else self._statement
+        row = conn.execute(statement, given).one_or_none()
         if row is not None:
             count(conn, key.job_id, self._before, self._after, 1, now_s)
             record_change(conn, key.job_id, key.number)
