@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--database", help="a PostgreSQL URL; default: SQLite in a new folder")
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder:
         video = _video(Path(folder) / "clip.mp4")
         with _gateway(Path(folder) / "data", options.database) as (address, process):
@@ -59,9 +60,11 @@ def main() -> int:
                     [IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
                 )
                 submit_s = time.perf_counter() - started
+                before_s = _cpu_s(process.pid)
                 spans, render_s = asyncio.run(
                     _serve(address, video, options.workers, options.shots)
                 )
+                cpu_s = _cpu_s(process.pid) - before_s
                 ended = job.get()
             memory_mb = _peak_memory_mb(process.pid)
     assert ended.state.name == "SUCCEEDED", ended
@@ -74,8 +77,10 @@ def main() -> int:
         "shots_per_s": round(options.shots / render_s, 1),
         "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
         "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
+        "gateway_cpu_ms_per_shot": round(cpu_s / options.shots * 1e3, 2),
         "gateway_peak_memory_mb": memory_mb,
         "cores": os.cpu_count(),
+        "load_average_before": round(load, 1),  # what else ran: 0 is a machine of one's own
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -156,6 +161,8 @@ class _Session:
             size_bytes=len(self.video),
             sha256=hashlib.sha256(self.video).hexdigest(),
             frame_count=SETTINGS["frame_count"],
+            width_px=SETTINGS["width_px"],
+            height_px=SETTINGS["height_px"],
             media_type="video/mp4",
         )
         done = session_pb.Done(lease=lease, video=video)
@@ -187,6 +194,12 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     return spans, took
+
+
+def _cpu_s(pid: int) -> float:
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = after_name[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_memory_mb(pid: int) -> int:

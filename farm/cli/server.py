@@ -16,7 +16,7 @@ import typer
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token
-from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
+from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint
 from farm.cli.sizes import read_size_bytes
 
 DEFAULT_HTTP = "127.0.0.1:8080"
@@ -38,6 +38,16 @@ Database = Annotated[
         metavar="URL",
         help="A PostgreSQL, which gateways may share; better in FARM_DATABASE, as other users see "
         "command lines.  [default: a SQLite file in --data]",
+        show_default=False,
+    ),
+]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts",
+        metavar="s3://BUCKET/PREFIX",
+        help="Where images and videos are kept; keys and endpoint in AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL.  [FARM_ARTIFACTS; default: a folder in --data]",
         show_default=False,
     ),
 ]
@@ -118,6 +128,7 @@ def up(
     http: Http = None,
     data: Data = None,
     database: Database = None,
+    artifacts: Artifacts = None,
     retention: Retention = None,
     workers: WorkerCount = None,
     model: Model = None,
@@ -143,6 +154,7 @@ def up(
         http=settings.get("http", http, DEFAULT_HTTP),
         data=data_folder(settings, data),
         database=settings.find("database", database),
+        artifacts=settings.find("artifacts", artifacts),
         retention=given_retention,
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
@@ -167,6 +179,7 @@ def gateway(
     http: Http = None,
     data: Data = None,
     database: Database = None,
+    artifacts: Artifacts = None,
     retention: Retention = None,
     worker_address: WorkerAddress = None,
     model: Annotated[
@@ -185,12 +198,14 @@ def gateway(
     from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
     from farm.gateway.server import Gateway, run
     from farm.logs import configure_logs
+    from farm.store.bucket import Bucket
     from farm.store.errors import StoreError
     from farm.store.postgres import read_url
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     database_url = settings.find("database", database)
+    given_artifacts = settings.find("artifacts", artifacts)
     given_worker_address = settings.find("worker_address", worker_address)
     retention_s = _retention_s(settings.find("retention", retention))
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
@@ -208,6 +223,7 @@ def gateway(
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
             data=data_folder(settings, data),
             database=read_url(database_url) if database_url else None,
+            artifacts=Bucket.read(given_artifacts, s3_endpoint()) if given_artifacts else None,
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,

@@ -26,6 +26,7 @@ KEYS: Mapping[str, type] = {
     "gateway": str,
     "data": str,
     "database": str,
+    "artifacts": str,
     "retention": str,
     "stall_timeout": str,
     "disk_reserve": str,
@@ -80,6 +81,12 @@ class Settings:
 def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether a variable holds a token of Hugging Face's hub, by the names that the hub reads."""
     return any(environ.get(name, "").strip() for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
+
+
+def s3_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Where S3 is, if not at Amazon's, by the names that Amazon's own programs read."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return next((environ[name] for name in names if environ.get(name)), None)
 
 
 def _from_file(path: Path) -> Mapping[str, str | int | float]:

@@ -46,6 +46,7 @@ class FarmSettings:
     token: str | None
     database: str | None = None
     retention: str | None = None
+    artifacts: str | None = None
 
 
 class Child:
@@ -166,6 +167,8 @@ class FarmProcesses:
             arguments += ["--worker-address", settings.worker_address]
         if settings.retention is not None:
             arguments += ["--retention", settings.retention]
+        if settings.artifacts is not None:
+            arguments += ["--artifacts", settings.artifacts]
         secrets = {"FARM_TOKEN": settings.token, "FARM_DATABASE": settings.database}
         self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
         self._workers: Child | None = None

@@ -325,6 +325,8 @@ class Agent:
             size_bytes=video.size_bytes,
             sha256=video.sha256,
             frame_count=video.frame_count,
+            width_px=video.width_px,
+            height_px=video.height_px,
         )
         return pb.SessionRequest(
             done=pb.Done(lease=lease, video=told, render_duration=duration(elapsed_s))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # addresses are read where only the client is installed
     from sqlalchemy import URL
 
+    from farm.store.bucket import Bucket
+
 
 class ConfigInvalid(ValueError):
     """A setting that cannot be used; the message says which and what to do."""
@@ -64,6 +66,7 @@ class GatewayConfig:
     http: Address
     data: Path
     database: URL | None = None  # None: a SQLite file in `data`; a URL's repr hides its password
+    artifacts: Bucket | None = None  # None: a folder in `data`
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt

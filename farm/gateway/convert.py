@@ -55,6 +55,8 @@ def shot_to_wire(shot: Shot, progress: pb.Progress | None = None) -> pb.Shot:
                 size_bytes=shot.video.size_bytes,
                 sha256=shot.video.sha256,
                 frame_count=shot.video.frame_count,
+                width_px=shot.params.width_px or 0,
+                height_px=shot.params.height_px or 0,
             )
         )
     if shot.failure is not None:

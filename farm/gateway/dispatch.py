@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, assign
 from farm.store import leases, workers
 from farm.store.clock import Instant
+from farm.store.errors import StoreAway
 from farm.store.leases import Claim
 from farm.store.records import Lease, image_key
 from farm.store.room import Room
@@ -32,6 +34,14 @@ log = structlog.get_logger()
 # model or for one that has not failed them.
 _LOOK_AHEAD = 4
 _PAUSE_AFTER_ERROR_S = 1.0
+
+
+@dataclass(frozen=True)
+class _NoImage:
+    """Why there is none."""
+
+    reason: Reason
+    message: str
 
 
 class Dispatcher:
@@ -96,10 +106,12 @@ class Dispatcher:
             self._store.name,
         )
         for claim in claims:
-            worker = here[claim.shot.worker or ""]
-            worker.hold(claim.lease)
+            here[claim.shot.worker or ""].hold(claim.lease)
+        wanted = {claim.shot.image_sha256 for claim in claims}
+        images = dict(zip(wanted, await asyncio.gather(*map(self._image, wanted)), strict=True))
         for claim in claims:
-            await self._send(here[claim.shot.worker or ""], claim)
+            worker = here[claim.shot.worker or ""]
+            await self._send(worker, claim, images[claim.shot.image_sha256])
 
     def _has_room(self) -> bool:
         """Whether shots may start. Where they may not, `_take_back` wakes us to look again."""
@@ -110,17 +122,21 @@ class Dispatcher:
             self._feed.wake_all()  # the jobs' notices changed
         return not problem
 
-    async def _send(self, worker: Worker, claim: Claim) -> None:
-        shot, lease = claim.shot, claim.lease
+    async def _image(self, sha256: str) -> bytes | _NoImage:
         try:
-            image = await self._store.blobs.read_whole(image_key(shot.image_sha256))
+            return await self._store.blobs.read_whole(image_key(sha256))
         except FileNotFoundError:
-            image = None
+            return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
+        except (StoreAway, OSError) as error:
+            return _NoImage(Reason.STORE_AWAY, str(error))
+
+    async def _send(self, worker: Worker, claim: Claim, image: bytes | _NoImage) -> None:
+        shot, lease = claim.shot, claim.lease
         if not worker.holds(lease):  # taken back meanwhile: it has nothing to let go of
             worker.letting_go.discard(lease.token)
             return
-        if image is None:
-            await self.fail(worker, lease, Reason.IMAGE_REJECTED, "the image is gone")
+        if isinstance(image, _NoImage):
+            await self.fail(worker, lease, image.reason, image.message)
             return
         if self._workers.get(worker.id) is not worker:
             gone = "the worker left before the shot was sent"

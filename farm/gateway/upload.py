@@ -8,12 +8,13 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
-from farm.render.errors import VideoUnreadable
-from farm.render.probe import probe_video
 from farm.store import jobs, leases
 from farm.store.errors import is_disk_full
-from farm.store.records import Lease, Shot, Video
+from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -77,7 +78,8 @@ async def publish(
 ) -> bool:
     """Checks the spooled video, publishes it and ends the shot; False: the lease was lost.
 
-    Raises UploadRefused where the bytes are not the whole, decodable video that was asked for.
+    The worker decoded the file before it took its hash (docs/decisions/0015). Raises UploadRefused
+    where not all of that file came, or where it is not what was asked for.
     """
     sha256 = upload.close()
     if upload.refusal is not None:
@@ -88,31 +90,42 @@ async def publish(
             f"{upload.size_bytes} bytes with SHA-256 {sha256} came, the worker sent "
             f"{claimed.size_bytes} with {claimed.sha256}",
         )
-    shot = await store.database.read(jobs.get_shot, lease.shot)
-    await asyncio.to_thread(_check, upload.path, shot)
+    try:
+        check_mp4(upload.path)
+    except Mp4Torn as error:
+        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
-    accepted = await store.publish(
-        video.key, upload.path, leases.succeed, lease, video, render_duration_s, now_s
-    )
+    try:
+        accepted = await store.publish(
+            video.key, upload.path, _record, lease, claimed, video, render_duration_s, now_s
+        )
+    except UploadRefused:
+        await asyncio.to_thread(store.blobs.delete, video.key)
+        raise
     if not accepted:
         await asyncio.to_thread(store.blobs.delete, video.key)
     return accepted
 
 
-def _check(path: Path, shot: Shot) -> None:
-    try:
-        found = probe_video(path)
-    except VideoUnreadable as error:
-        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
-    wanted = shot.params
-    if (found.frame_count, found.width_px, found.height_px) != (
+def _record(
+    conn: Connection,
+    lease: Lease,
+    claimed: pb.Video,
+    video: Video,
+    render_duration_s: float,
+    now_s: float,
+) -> bool:
+    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
+    wanted = jobs.get_shot(conn, lease.shot).params
+    if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,
         wanted.width_px,
         wanted.height_px,
     ):
         raise UploadRefused(
             Reason.VIDEO_BROKEN,
-            f"the video has {found.frame_count} frames of {found.width_px}x{found.height_px}; "
-            f"{wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
+            f"the video has {claimed.frame_count} frames of {claimed.width_px}x{claimed.height_px}"
+            f"; {wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
         )
+    return leases.succeed(conn, lease, video, render_duration_s, now_s)

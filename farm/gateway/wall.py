@@ -161,7 +161,7 @@ def _as_refusal(error: Exception) -> Refusal | None:
         case store_errors.StoreAway():
             return Refusal(
                 code.UNAVAILABLE,
-                "the farm's database cannot be reached just now; ask again",
+                "the farm's store cannot be reached just now; ask again",
                 "STORE_AWAY",
             )
         case _ if store_errors.is_disk_full(error):

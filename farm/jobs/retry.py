@@ -23,6 +23,7 @@ class Reason(enum.StrEnum):
     DISK_FULL = "DISK_FULL"
     IMAGE_REJECTED = "IMAGE_REJECTED"
     PARAMS_REJECTED = "PARAMS_REJECTED"
+    STORE_AWAY = "STORE_AWAY"
     INTERNAL = "INTERNAL"
     POISON = "POISON"  # the ending of a shot that lost its worker again and again
 
@@ -58,6 +59,7 @@ RULES: Mapping[Reason, Rule] = {
     Reason.DISK_FULL: Rule(3, Reason.DISK_FULL),
     Reason.IMAGE_REJECTED: Rule(1, Reason.IMAGE_REJECTED),
     Reason.PARAMS_REJECTED: Rule(1, Reason.PARAMS_REJECTED),
+    Reason.STORE_AWAY: Rule(3, Reason.STORE_AWAY, charged=False),  # it never reached a worker
     Reason.INTERNAL: Rule(3, Reason.INTERNAL, speaks_against_worker=True),
     Reason.POISON: Rule(1, Reason.POISON),
 }

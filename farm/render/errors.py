@@ -12,6 +12,7 @@ RenderError
 ├── EncodeFailed                ffmpeg did not make the video
 │   ├── EncoderMissing          there is no ffmpeg to start
 │   └── DiskFull                no room for the video
+├── VideoBroken                 the video that was written is not the clip that was rendered
 └── VideoUnreadable             a file that does not decode, or carries no receipt
 
 `reason` is the word that travels on the wire and in the store; it never changes meaning.
@@ -92,6 +93,12 @@ class DiskFull(EncodeFailed):
     """No room is left for the video; nothing was left behind."""
 
     reason = "DISK_FULL"
+
+
+class VideoBroken(RenderError):
+    """The video that was written does not decode to the frames that were asked for."""
+
+    reason = "VIDEO_BROKEN"
 
 
 class VideoUnreadable(RenderError):

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from farm.jobs.params import ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.render.encode import encode
+from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
+from farm.render.probe import VideoFacts, probe_video
 from farm.render.receipt import build_receipt
 
 if TYPE_CHECKING:
@@ -56,19 +58,22 @@ class Rendered:
     receipt: Mapping[str, Any]
 
     def write(self, path: Path) -> Video:
-        """Encode the video into `path`; blocks, and may run in any thread."""
+        """Encode the video into `path` and decode it again; blocks, and may run in any thread.
+
+        Raises as `encode`, and VideoBroken where the file is not the video that was asked for.
+        """
         started = time.perf_counter()
         encode(self.frames, self.params, self.receipt, path)
+        found = _check(path, self.params)
         data = path.read_bytes()
-        frame_count, height, width, _ = self.frames.shape
         assert self.params.playback_fps is not None
         return Video(
             path=path,
             sha256=hashlib.sha256(data).hexdigest(),
             size_bytes=len(data),
-            frame_count=frame_count,
-            width_px=width,
-            height_px=height,
+            frame_count=found.frame_count,
+            width_px=found.width_px,
+            height_px=found.height_px,
             fps=self.params.playback_fps,
             durations_s={**self.durations_s, "write": time.perf_counter() - started},
             receipt=self.receipt,
@@ -142,3 +147,18 @@ class EngineRenderer:
             },
             receipt=build_receipt(params, image, self.engine.receipt()),
         )
+
+
+def _check(path: Path, params: RenderParams) -> VideoFacts:
+    """What the file holds, when that is what was asked for."""
+    try:
+        found = probe_video(path)
+    except VideoUnreadable as error:
+        raise VideoBroken(str(error)) from error
+    there = (found.frame_count, found.width_px, found.height_px)
+    if there != (params.frame_count, params.width_px, params.height_px):
+        raise VideoBroken(
+            f"the video has {found.frame_count} frames of {found.width_px}x{found.height_px}; "
+            f"{params.frame_count} of {params.width_px}x{params.height_px} were asked for"
+        )
+    return found

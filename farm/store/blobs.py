@@ -1,6 +1,6 @@
-"""Images and videos as files of an object store; today a folder.
+"""Images and videos as objects of a store: a folder (folder.py) or a bucket (bucket.py).
 
-Everything is written once, under a name that no other content ever gets, and is on disk before
+Everything is written once, under a name that no other content ever gets, and is durable before
 its row is committed.
 """
 
@@ -8,100 +8,106 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import filecmp
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore
+from obstore.store import LocalStore, S3Store
 
 from farm.jobs.retention import KeptFile
 
 CHUNK_BYTES = 256 * 1024
+_RANGE_BYTES = 2**20  # read at a time: what a slow reader makes the gateway hold
+
+Content: TypeAlias = bytes | Path
+PutMode: TypeAlias = Literal["create", "overwrite"]
 
 
 class Blobs:
-    """A folder of immutable files."""
+    """Immutable objects by key; what can go wrong beyond a missing one is the subclass's to say."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._store = LocalStore(prefix=folder, automatic_cleanup=True)
+    def __init__(self, store: LocalStore | S3Store) -> None:
+        self._store = store
 
-    async def put(self, key: str, content: bytes | Path) -> None:
-        """Publishes `content` (bytes, or a file's) under `key`: whole and on disk, or not at all.
+    async def put(self, key: str, content: Content) -> bool:
+        """Publishes `content` (bytes, or a file's) under `key`: whole and durable, or not at all.
 
         A key that is there can only hold the same, unless a power cut tore it before its row was
-        committed: then it is written again.
+        committed: then it is written again. Returns False where the key was there before.
         """
         try:
-            await obstore.put_async(self._store, key, content, mode="create")
+            await self._write(key, content, "create")
         except AlreadyExistsError:
             if not await asyncio.to_thread(self._holds, key, content):
-                await obstore.put_async(self._store, key, content, mode="overwrite")
-        await asyncio.to_thread(self._sync, key)
+                await self._write(key, content, "overwrite")
+            return False
+        return True
 
     async def read(self, key: str, offset_bytes: int = 0) -> AsyncIterator[bytes]:
         """The content from `offset_bytes` on, in chunks of at most CHUNK_BYTES.
 
         Raises FileNotFoundError.
         """
-        meta = await obstore.head_async(self._store, key)
-        size = meta["size"]
+        with self._errors_told():
+            size = (await obstore.head_async(self._store, key))["size"]
         while offset_bytes < size:
-            end = min(offset_bytes + CHUNK_BYTES, size)
-            data = await obstore.get_range_async(self._store, key, start=offset_bytes, end=end)
-            yield bytes(data)
+            end = min(offset_bytes + _RANGE_BYTES, size)
+            with self._errors_told():
+                got = await obstore.get_range_async(self._store, key, start=offset_bytes, end=end)
+            data = memoryview(got)
+            for start in range(0, len(data), CHUNK_BYTES):
+                yield bytes(data[start : start + CHUNK_BYTES])
             offset_bytes = end
 
     async def read_whole(self, key: str) -> bytes:
         """The content. Raises FileNotFoundError."""
-        answer = await obstore.get_async(self._store, key)
-        return bytes(await answer.bytes_async())
+        with self._errors_told():
+            answer = await obstore.get_async(self._store, key)
+            return bytes(await answer.bytes_async())
 
-    def delete(self, key: str) -> None:
-        """Deletes what is there under `key`, and its folder with the last file in it."""
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, key)
+    def delete(self, *keys: str) -> None:
+        """Deletes what is there under `keys`, and a folder with the last file in it."""
+        for key in keys:
+            with self._errors_told(), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._store, key)
 
     def has(self, key: str) -> bool:
         """Whether something is there under `key`."""
         try:
-            obstore.head(self._store, key)
+            with self._errors_told():
+                obstore.head(self._store, key)
         except FileNotFoundError:
             return False
         return True
 
     def files(self) -> list[KeptFile]:
         """Everything that is there."""
-        return [
-            KeptFile(meta["path"], meta["size"], meta["last_modified"].timestamp())
-            for page in obstore.list(self._store)
-            for meta in page
-        ]
+        with self._errors_told():
+            return [
+                KeptFile(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                for page in obstore.list(self._store)
+                for meta in page
+            ]
 
-    def _holds(self, key: str, content: bytes | Path) -> bool:
-        there = self._folder / key
-        if isinstance(content, Path):
-            return filecmp.cmp(there, content, shallow=False)
-        return there.read_bytes() == content
+    def close(self) -> None:
+        """Lets go of what it holds; nothing may be under way."""
 
-    def _sync(self, key: str) -> None:
-        # obstore renames a finished file into place but leaves it to the system when it reaches
-        # the disk; the folders above it may be as new as the file.
-        path = self._folder / key
-        _fsync(path)
-        for folder in path.parents:
-            _fsync(folder)
-            if folder == self._folder:
-                break
+    async def _write(self, key: str, content: Content, mode: PutMode) -> None:
+        """Writes one object, durably. Raises AlreadyExistsError in mode `create`."""
+        raise NotImplementedError
 
+    def _errors_told(self) -> contextlib.AbstractContextManager[None]:
+        """Raises what obstore says as what the store's callers know."""
+        return contextlib.nullcontext()
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _holds(self, key: str, content: Content) -> bool:
+        with self._errors_told():
+            there = obstore.get(self._store, key)
+            if isinstance(content, bytes):
+                return bytes(there.bytes()) == content
+            if there.meta["size"] != content.stat().st_size:
+                return False
+            with content.open("rb") as file:
+                return all(bytes(part) == file.read(len(part)) for part in there.stream())

@@ -95,11 +95,17 @@ class Database:
     ) -> R:
         """Runs `fn` on a snapshot of what is committed. Raises StoreAway as `write` does."""
 
-        def run() -> R:
+        def once() -> R:
             with away_told(self._backend), self._reader.begin() as conn:
                 return fn(conn, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._patiently(run))
+        def run() -> R:
+            try:
+                return once()
+            except StoreAway:
+                return self._patiently(once)()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def _patiently(self, run: Callable[[], R]) -> Callable[[], R]:
         return stamina.retry(

@@ -77,7 +77,18 @@ def delete_images(
     return deleted
 
 
-def sweep(conn: Connection, remove: Callable[[str], None]) -> int:
+def may_return(key: str) -> bool:
+    """Whether a row may name a file again whose deletion is noted: a video's job is gone."""
+    return key.startswith(_IMAGES)
+
+
+def is_noted(conn: Connection, key: str) -> bool:
+    """Whether the file is to go, unless a row names it again."""
+    note = schema.deletion
+    return conn.execute(select(note.c.key).where(note.c.key == key)).one_or_none() is not None
+
+
+def sweep(conn: Connection, remove: Callable[..., None]) -> int:
     """Deletes some of the files that were noted, and their notes; returns how many."""
     note = schema.deletion
     keys = list(conn.execute(select(note.c.key).order_by(note.c.key).limit(_PART)).scalars())
@@ -87,12 +98,14 @@ def sweep(conn: Connection, remove: Callable[[str], None]) -> int:
 
 
 def remove_unnamed(
-    conn: Connection, keys: Collection[str], remove: Callable[[str], None]
+    conn: Connection, keys: Collection[str], remove: Callable[..., None]
 ) -> set[str]:
-    """Deletes those files that no row names; returns which. No row can appear meanwhile."""
+    """Has `remove(*keys)` delete those files that no row names; returns which.
+
+    No row can appear meanwhile.
+    """
     unnamed = {key for key in keys if not _is_named(conn, key)}
-    for key in sorted(unnamed):
-        remove(key)
+    remove(*sorted(unnamed))
     return unnamed
 
 

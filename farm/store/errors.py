@@ -3,8 +3,9 @@
 StoreError
 ├── StoreLocked        another gateway has this folder
 ├── StoreTooNew        the database was made by a newer version
-├── StoreAway          the database cannot be reached now
+├── StoreAway          the database, or the store of artifacts, cannot be reached now
 ├── DatabaseUrlInvalid a database's URL that cannot be used
+├── ArtifactsUnusable  a bucket that cannot keep images and videos
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
 ├── JobNotEnded        a job that has not ended cannot be deleted
@@ -34,7 +35,7 @@ class StoreTooNew(StoreError):
 
 
 class StoreAway(StoreError):
-    """The database cannot be reached now; what was asked for may have been done or not."""
+    """The store cannot be reached now; what was asked for may have been done or not."""
 
     @classmethod
     def because(cls, error: BaseException) -> StoreAway:
@@ -45,6 +46,10 @@ class StoreAway(StoreError):
 
 class DatabaseUrlInvalid(StoreError):
     """A database's URL that cannot be used; the message says what is allowed."""
+
+
+class ArtifactsUnusable(StoreError):
+    """A bucket that cannot keep images and videos; the message says why, and what to do."""
 
 
 class NotFound(StoreError):

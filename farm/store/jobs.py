@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from farm.jobs.states import (
     FINAL_JOB_STATES,
@@ -23,6 +23,11 @@ from farm.store.rows import job_from_row, shot_from_row
 # Without vowels and look-alikes: short names that people can read out and that spell nothing.
 _ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
 _ID_LENGTH = 10
+
+# Made once: it is asked for with every video that comes.
+_SHOT = select(schema.shot).where(
+    schema.shot.c.job_id == bindparam("job_id"), schema.shot.c.number == bindparam("number")
+)
 
 
 def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
@@ -115,10 +120,7 @@ def list_jobs(conn: Connection, limit: int, before: int | None = None) -> list[J
 
 def get_shot(conn: Connection, key: ShotKey) -> Shot:
     """One shot. Raises NotFound."""
-    shot = schema.shot
-    row = conn.execute(
-        select(shot).where(shot.c.job_id == key.job_id, shot.c.number == key.number)
-    ).one_or_none()
+    row = conn.execute(_SHOT, {"job_id": key.job_id, "number": key.number}).one_or_none()
     if row is None:
         raise NotFound("shot", str(key))
     return shot_from_row(row)

@@ -11,14 +11,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from farm.jobs.retry import History, MemoryProfile, Reason, judge
 from farm.jobs.schedule import Candidate
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import cordons, schema
 from farm.store.clock import Instant
-from farm.store.moves import move
+from farm.store.moves import Move, move
 from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
 from farm.store.rows import shot_from_row
 
@@ -38,6 +38,30 @@ class Claim:
     lease: Lease
     shot: Shot
     memory: MemoryProfile
+
+
+# Made once: these are what a shot's life consists of.
+_CLAIM = Move(
+    ShotState.QUEUED,
+    ShotEvent.CLAIM,
+    schema.shot.c.job_id.in_(select(schema.job.c.id).where(schema.job.c.wish == Wish.RUN)),
+    returning=tuple(schema.shot.c),
+    attempt_count=schema.shot.c.attempt_count + 1,
+    charged_attempt_count=schema.shot.c.charged_attempt_count + 1,
+)
+_SUCCEED = Move(
+    ShotState.RENDERING,
+    ShotEvent.SUCCEED,
+    schema.shot.c.attempt_count == bindparam("if_attempt"),
+    schema.shot.c.token == bindparam("if_token"),
+    lease_expiry_s=None,
+)
+_NEW_ATTEMPT = insert(schema.attempt).inline()
+_END_ATTEMPT = update(schema.attempt).where(
+    schema.attempt.c.job_id == bindparam("of_job"),
+    schema.attempt.c.shot_number == bindparam("of_shot"),
+    schema.attempt.c.number == bindparam("of_attempt"),
+)
 
 
 def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedShot]:
@@ -66,6 +90,10 @@ def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedSho
     ]
 
 
+# Endings of attempts that say nothing about their worker.
+_NO_FAULT = (Reason.WORKER_DRAINED, Reason.STORE_AWAY, ShotState.CANCELLED)
+
+
 def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str]:
     attempt = schema.attempt
     workers = conn.execute(
@@ -73,7 +101,7 @@ def _failed_on(conn: Connection, job_id: str, shot_number: int) -> frozenset[str
             attempt.c.job_id == job_id,
             attempt.c.shot_number == shot_number,
             attempt.c.outcome.is_not(None),
-            attempt.c.outcome.not_in((Reason.WORKER_DRAINED, ShotState.CANCELLED)),
+            attempt.c.outcome.not_in(_NO_FAULT),
         )
     ).scalars()
     return frozenset(workers)
@@ -92,36 +120,24 @@ def claim(
 
     None where the shot is no longer queued, or its job no longer wants it.
     """
-    shot, job = schema.shot, schema.job
     token = secrets.token_urlsafe(24)
-    runnable = shot.c.job_id.in_(select(job.c.id).where(job.c.wish == Wish.RUN))
-    claimed = move(
+    row = _CLAIM.make(
         conn,
         key,
-        ShotState.QUEUED,
-        ShotEvent.CLAIM,
-        runnable,
-        now_s=now_s,
-        attempt_count=shot.c.attempt_count + 1,
-        charged_attempt_count=shot.c.charged_attempt_count + 1,
-        token=token,
-        worker=worker,
-        gateway=gateway,
-        lease_expiry_s=expiry_s,
+        now_s,
+        {"token": token, "worker": worker, "gateway": gateway, "lease_expiry_s": expiry_s},
     )
-    if not claimed:
+    if row is None:
         return None
-    row = conn.execute(
-        select(shot).where(shot.c.job_id == key.job_id, shot.c.number == key.number)
-    ).one()
     conn.execute(
-        schema.attempt.insert().values(
-            job_id=key.job_id,
-            shot_number=key.number,
-            number=row.attempt_count,
-            worker=worker,
-            claim_time_s=now_s,
-        )
+        _NEW_ATTEMPT,
+        {
+            "job_id": key.job_id,
+            "shot_number": key.number,
+            "number": row.attempt_count,
+            "worker": worker,
+            "claim_time_s": now_s,
+        },
     )
     memory = MemoryProfile(row.memory_profile or 0)
     return Claim(Lease(key, row.attempt_count, token), shot_from_row(row), memory)
@@ -182,21 +198,21 @@ def succeed(
 
     The same report again, as after a lost reply, is accepted again and changes nothing.
     """
-    moved = move(
+    moved = _SUCCEED.make(
         conn,
         lease.shot,
-        ShotState.RENDERING,
-        ShotEvent.SUCCEED,
-        *_holds(lease),
-        now_s=now_s,
-        lease_expiry_s=None,
-        render_duration_s=render_duration_s,
-        video_key=video.key,
-        video_sha256=video.sha256,
-        video_size_bytes=video.size_bytes,
-        video_frame_count=video.frame_count,
+        now_s,
+        {
+            "if_attempt": lease.attempt,
+            "if_token": lease.token,
+            "render_duration_s": render_duration_s,
+            "video_key": video.key,
+            "video_sha256": video.sha256,
+            "video_size_bytes": video.size_bytes,
+            "video_frame_count": video.frame_count,
+        },
     )
-    if moved:
+    if moved is not None:
         _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s)
         if lease.attempt > 1:
             winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
@@ -351,8 +367,16 @@ def _beginnings(conn: Connection, lease: Lease) -> tuple[bool, int]:
 
 
 def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
-    ended = update(schema.attempt).where(*_is_attempt(lease))
-    conn.execute(ended.values(end_time_s=now_s, outcome=outcome))
+    conn.execute(
+        _END_ATTEMPT,
+        {
+            "of_job": lease.shot.job_id,
+            "of_shot": lease.shot.number,
+            "of_attempt": lease.attempt,
+            "end_time_s": now_s,
+            "outcome": outcome,
+        },
+    )
 
 
 def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, insert, update
+from sqlalchemy import Column, ColumnElement, Connection, Integer, Row, bindparam, insert, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from farm.jobs.states import FINAL_JOB_STATES, ShotEvent, ShotState, Wish, follow, job_state
 from farm.store import schema
@@ -13,6 +17,8 @@ from farm.store.rows import counts_from_row
 
 CHANGED_JOBS = "farm.changed_jobs"  # in Connection.info, until the commit
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_CHANGED = insert(schema.change).inline()  # its number is nobody's to know
 _COUNTERS = {
     ShotState.QUEUED: schema.job.c.queued_count,
     ShotState.RENDERING: schema.job.c.rendering_count,
@@ -20,6 +26,50 @@ _COUNTERS = {
     ShotState.FAILED: schema.job.c.failed_count,
     ShotState.CANCELLED: schema.job.c.cancelled_count,
 }
+
+
+class Move:
+    """A step from `before` to where `event` leads, for any shot that is still there.
+
+    `guards` narrow it further (attempt and token); `values` are set with it, as are those given to
+    `make`. Its statement is made once: for most moves to make one costs more than to run it.
+    """
+
+    def __init__(
+        self,
+        before: ShotState,
+        event: ShotEvent,
+        *guards: ColumnElement[bool],
+        returning: Sequence[Column[Any]] = (schema.shot.c.number,),
+        **values: Any,
+    ) -> None:
+        shot = schema.shot
+        self._before, self._after = before, follow(before, event)
+        self._statement = (
+            update(shot)
+            .where(shot.c.job_id == bindparam("of_job"), shot.c.number == bindparam("of_number"))
+            .where(shot.c.state == before, *guards)
+            .values(state=self._after, **values)
+            .returning(*returning)
+        )
+
+    def make(
+        self, conn: Connection, key: ShotKey, now_s: float, values: Mapping[str, Any] = _NOTHING
+    ) -> Row[Any] | None:
+        """Moves one shot; `values` has columns, plain or computed, and the guards' parameters.
+
+        Returns None, and changes nothing, when no row met every guard: somebody else was first.
+        """
+        # As an instant on the database's own clock is.
+        computed = {name: v for name, v in values.items() if isinstance(v, ColumnElement)}
+        given = {"of_job": key.job_id, "of_number": key.number}
+        given |= {name: v for name, v in values.items() if name not in computed}
+        statement = self._statement.values(computed) if computed else self._statement
+        row = conn.execute(statement, given).one_or_none()
+        if row is not None:
+            count(conn, key.job_id, self._before, self._after, 1, now_s)
+            record_change(conn, key.job_id, key.number)
+        return row
 
 
 def move(
@@ -31,66 +81,58 @@ def move(
     now_s: float,
     **values: Any,
 ) -> bool:
-    """Takes one shot from `before` to where `event` leads, if it is still there.
-
-    `guards` narrow the update further (attempt and token); `values` are set with it. Returns
-    False, and changes nothing, when no row met every guard: somebody else was first.
-    """
-    after = follow(before, event)
-    shot = schema.shot
-    moved = conn.execute(
-        update(shot)
-        .where(shot.c.job_id == key.job_id, shot.c.number == key.number)
-        .where(shot.c.state == before, *guards)
-        .values(state=after, **values)
-    )
-    if not moved.rowcount:
-        return False
-    count(conn, key.job_id, before, after, 1, now_s)
-    record_change(conn, key.job_id, key.number)
-    return True
+    """Makes a move that comes seldom; see `Move`. Returns False where no row met every guard."""
+    return Move(before, event, *guards, **values).make(conn, key, now_s) is not None
 
 
 def count(
     conn: Connection, job_id: str, before: ShotState, after: ShotState, n: int, now_s: float
 ) -> None:
-    """Books `n` shots from `before` to `after` in the job's counters and derives its state."""
+    """Books `n` shots from `before` to `after` in the job's counters and derives its state.
+
+    The job's watchers hear of it by the shots, which the caller records.
+    """
+    row = conn.execute(_counting(before, after), {"of_job": job_id, "n": n}).one()
+    _derive(conn, row, now_s, starts=after is ShotState.RENDERING)
+
+
+@cache
+def _counting(before: ShotState, after: ShotState) -> ReturningUpdate[Any]:
+    n = bindparam("n", type_=Integer)
     counted = {_COUNTERS[before]: _COUNTERS[before] - n, _COUNTERS[after]: _COUNTERS[after] + n}
-    _change_job(conn, job_id, counted, now_s, starts=after is ShotState.RENDERING)
+    job = schema.job
+    return update(job).where(job.c.id == bindparam("of_job")).values(counted).returning(*job.c)
 
 
 def wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> None:
     """Notes what the job's owner asks for, which every claim looks at, and derives its state."""
-    _change_job(conn, job_id, {schema.job.c.wish: wanted}, now_s)
-
-
-def _change_job(
-    conn: Connection,
-    job_id: str,
-    values: dict[Column[Any], Any],
-    now_s: float,
-    *,
-    starts: bool = False,
-) -> None:
     job = schema.job
-    row = conn.execute(update(job).where(job.c.id == job_id).values(values).returning(*job.c)).one()
+    row = conn.execute(
+        update(job).where(job.c.id == job_id).values(wish=wanted).returning(*job.c)
+    ).one()
+    _derive(conn, row, now_s)
+    record_change(conn, job_id, None)
+
+
+def _derive(conn: Connection, row: Row[Any], now_s: float, *, starts: bool = False) -> None:
+    """Sets the state of a job whose counters or wish were changed, where it is another one."""
     start_time_s = row.start_time_s
     if starts and start_time_s is None:
         start_time_s = now_s
     state = job_state(counts_from_row(row), started=start_time_s is not None, wish=Wish(row.wish))
     if state != row.state or start_time_s != row.start_time_s:
+        job = schema.job
         end_time_s = now_s if state in FINAL_JOB_STATES else None
         conn.execute(
             update(job)
-            .where(job.c.id == job_id)
+            .where(job.c.id == row.id)
             .values(state=state, start_time_s=start_time_s, end_time_s=end_time_s)
         )
-    record_change(conn, job_id, None)
 
 
 def record_change(conn: Connection, job_id: str, shot_number: int | None) -> None:
-    """Appends to the change log: the job (shot_number None) or one of its shots changed."""
-    conn.execute(insert(schema.change).values(job_id=job_id, shot_number=shot_number))
+    """Appends to the change log: one of a job's shots changed, or (None) the job alone."""
+    conn.execute(_CHANGED, {"job_id": job_id, "shot_number": shot_number})
     wake_watchers(conn, job_id)
 
 

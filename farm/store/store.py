@@ -12,11 +12,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
-from farm.store import leases, workers
+from farm.store import deletion, leases, workers
 from farm.store.blobs import Blobs
+from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
 from farm.store.database import Database
 from farm.store.errors import StoreLocked
+from farm.store.folder import FolderBlobs
 from farm.store.postgres import Postgres
 from farm.store.spool import Spool
 from farm.store.sqlite import Sqlite
@@ -27,9 +29,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Store:
-    """An open data folder, and the database that belongs to it.
+    """An open data folder, and the database and bucket that belong to it.
 
-    farm.db   the database, unless it is a PostgreSQL     blobs/   images and videos
+    farm.db   the database, unless it is a PostgreSQL     blobs/   images, videos; or a bucket has
     spool/    videos on their way in, a folder a gateway  lock     held while SQLite's gateway lives
     """
 
@@ -45,15 +47,19 @@ class Store:
         cls,
         folder: Path,
         database_url: URL | None = None,
+        bucket: Bucket | None = None,
         *,
         lease_s: float = 30.0,
         clock: Clock | None = None,
     ) -> Store:
-        """Opens or makes a data folder, with its SQLite file or with a PostgreSQL database.
+        """Opens or makes a data folder, with a database and a place for images and videos.
+
+        Without `database_url` and `bucket` they are a SQLite file and a folder in it.
 
         Leases of workers that outlived the last gateway get one lease to be claimed again.
         Raises StoreLocked where another gateway has the folder with its SQLite file, StoreTooNew
-        for tables of a newer version, StoreAway for a database that cannot be reached.
+        for tables of a newer version, StoreAway for a database that cannot be reached,
+        ArtifactsUnusable for a bucket that cannot be used.
         """
         folder.mkdir(parents=True, exist_ok=True)
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
@@ -65,6 +71,8 @@ class Store:
                 undo.callback(os.close, lock)
             spool = Spool.open(folder / "spool")
             undo.callback(spool.close)
+            blobs = FolderBlobs(folder / "blobs") if bucket is None else BucketBlobs.open(bucket)
+            undo.callback(blobs.close)
 
             def first(conn: Connection) -> None:
                 leases.renew_all(conn, clock.steady_s() + lease_s)
@@ -72,7 +80,7 @@ class Store:
 
             database = Database.open(backend, first)
             undo.callback(database.close)
-            store = cls(database, Blobs(folder / "blobs"), clock, lease_s, spool, lock)
+            store = cls(database, blobs, clock, lease_s, spool, lock)
             undo.pop_all()
         return store
 
@@ -94,25 +102,28 @@ class Store:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Stores a file under `key`, then its row with `record`, in a transaction that finds it.
+        """Stores a file under `key`, then its row with `record`.
 
-        A file that was there before, and that nothing named, may be collected in between: then it
-        is stored once more.
+        A file that was there before, or whose deletion is noted, may be collected in between: its
+        row is committed in a transaction that finds it, or else the file is stored once more.
         """
-
-        def run(conn: Connection) -> R:
-            if not self.blobs.has(key):
-                raise _FileCollected
-            return record(conn, *args, **kwargs)
-
         while True:
-            await self.blobs.put(key, path)
+            noted = deletion.may_return(key) and await self.database.read(deletion.is_noted, key)
+            created = await self.blobs.put(key, path)
+            sure = created and not noted
+
+            def run(conn: Connection, *, sure: bool = sure) -> R:
+                if not sure and not self.blobs.has(key):
+                    raise _FileCollected
+                return record(conn, *args, **kwargs)
+
             with contextlib.suppress(_FileCollected):
                 return await self.database.write(run)
 
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""
         self.database.close()
+        self.blobs.close()
         self._spool.close()
         if self._lock is not None:
             os.close(self._lock)

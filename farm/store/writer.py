@@ -12,6 +12,7 @@ from typing import Any
 
 import stamina
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from farm.store.backend import Backend
 from farm.store.errors import StoreAway
@@ -105,6 +106,12 @@ class Writer:
         """
         while True:
             try:
+                self._try(group)
+            except StoreAway:
+                pass
+            else:
+                return
+            try:
                 for attempt in stamina.retry_context(
                     lambda error: isinstance(error, StoreAway) and not self._closing,
                     attempts=None,
@@ -155,7 +162,7 @@ class Writer:
         is gone then, and what came after it would be committed piece by piece.
         """
         try:
-            with conn.begin_nested():
+            with _savepoint(conn):
                 result = fn(conn)
         except Exception as error:
             if self._backend.is_away(error) or conn.invalidated:
@@ -165,6 +172,22 @@ class Writer:
             failed = error
             return lambda: done.set_exception(failed)
         return lambda: done.set_result(result)
+
+
+@contextlib.contextmanager
+def _savepoint(conn: Connection) -> Iterator[None]:
+    """As Connection.begin_nested, which costs as much as the change itself.
+
+    What cannot be rolled back is gone with its transaction: the caller looks at that.
+    """
+    conn.exec_driver_sql("SAVEPOINT farm_change")
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(SQLAlchemyError):
+            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT farm_change")
+        raise
+    conn.exec_driver_sql("RELEASE SAVEPOINT farm_change")
 
 
 @dataclass

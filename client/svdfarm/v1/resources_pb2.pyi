@@ -401,6 +401,8 @@ class Video(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     SHA256_FIELD_NUMBER: builtins.int
     FRAME_COUNT_FIELD_NUMBER: builtins.int
+    WIDTH_PX_FIELD_NUMBER: builtins.int
+    HEIGHT_PX_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: jobs/{job}/shots/{shot}/video"""
     media_type: builtins.str
@@ -409,6 +411,8 @@ class Video(google.protobuf.message.Message):
     sha256: builtins.str
     """Lower-case hex digest of the whole file."""
     frame_count: builtins.int
+    width_px: builtins.int
+    height_px: builtins.int
     def __init__(
         self,
         *,
@@ -417,8 +421,10 @@ class Video(google.protobuf.message.Message):
         size_bytes: builtins.int = ...,
         sha256: builtins.str = ...,
         frame_count: builtins.int = ...,
+        width_px: builtins.int = ...,
+        height_px: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "media_type", b"media_type", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "height_px", b"height_px", "media_type", b"media_type", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes", "width_px", b"width_px"]) -> None: ...
 
 global___Video = Video
 

@@ -259,7 +259,7 @@ class Done(google.protobuf.message.Message):
     def lease(self) -> global___Lease: ...
     @property
     def video(self) -> svdfarm.v1.resources_pb2.Video:
-        """size_bytes, sha256, frame_count and media_type are set."""
+        """Every field but name is set. The worker has decoded the whole file, and counted its frames."""
 
     @property
     def render_duration(self) -> google.protobuf.duration_pb2.Duration: ...

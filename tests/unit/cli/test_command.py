@@ -141,6 +141,19 @@ def test_a_database_that_cannot_be_used_is_refused_without_its_password(cwd: Pat
     assert "s3cret" not in ended.stderr + ended.stdout
 
 
+@pytest.mark.parametrize("verb", ["gateway", "up"])
+def test_artifacts_that_cannot_be_kept_are_refused(cwd: Path, verb: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "farm", verb, "--data", "data", "--artifacts", "gs://videos"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "artifacts 'gs://videos'; write s3://BUCKET or s3://BUCKET/PREFIX" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

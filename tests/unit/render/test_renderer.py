@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,9 +16,10 @@ import pytest
 import torch
 
 from farm.jobs.params import SVD, TINY, RenderParams
+from farm.render import ffmpeg
 from farm.render.cpu import use_threads
 from farm.render.engine import Engine
-from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled
+from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled, VideoBroken
 from farm.render.fake import FakeRenderer
 from farm.render.load import Model
 from farm.render.memory import Memory
@@ -44,6 +46,32 @@ def test_a_renderer_makes_a_video_with_its_receipt_inside(
     assert video.size_bytes == path.stat().st_size
     assert video.durations_s["write"] > 0
     assert read_receipt(path) == json.loads(json.dumps(video.receipt))
+
+
+def test_a_clip_of_other_frames_than_asked_for_is_no_video(
+    picture_bytes: bytes, small: RenderParams, tmp_path: Path
+) -> None:
+    rendered = FakeRenderer().render(picture_bytes, small)
+    short = dataclasses.replace(rendered, frames=rendered.frames[:2])
+
+    with pytest.raises(VideoBroken, match="2 frames of 64x64; 3 of 64x64 were asked for"):
+        short.write(tmp_path / "clip.mp4")
+
+
+def test_a_file_that_does_not_decode_is_no_video(
+    picture_bytes: bytes, small: RenderParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tearing = tmp_path / "ffmpeg"
+    # As a disk does that loses what it was given: only what was written is torn, not what is read.
+    tearing.write_text(
+        f'#!/bin/sh\n{shlex.quote(ffmpeg.binary())} "$@" || exit\n'
+        'for last; do :; done\ncase "$last" in file:*) truncate -s -100 "${last#file:}";; esac\n'
+    )
+    tearing.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tearing))
+
+    with pytest.raises(VideoBroken, match="does not decode"):
+        FakeRenderer().render(picture_bytes, small).write(tmp_path / "clip.mp4")
 
 
 def test_a_clip_can_be_written_in_another_thread(

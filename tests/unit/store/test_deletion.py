@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from sqlalchemy import Connection, insert, select
 from farm.jobs.retention import EndedJob, KeptFile
 from farm.jobs.states import JobState, ShotState
 from farm.store import deletion, inputs, jobs, leases, schema
-from farm.store.blobs import Blobs
+from farm.store.blobs import Content
 from farm.store.database import Database
 from farm.store.errors import JobNotEnded, NotFound
+from farm.store.folder import FolderBlobs
 from farm.store.holdings import read_holdings
 from farm.store.records import Image, Job, ShotKey, Video, image_key
 from farm.store.requeue import requeue_job
@@ -36,7 +39,7 @@ def delete(database: Database, job: Job, unwanted_since_s: float = 5.0) -> set[s
 
 def swept(database: Database) -> list[str]:
     removed: list[str] = []
-    while database.submit(deletion.sweep, removed.append).result():
+    while database.submit(deletion.sweep, lambda *gone: removed.extend(gone)).result():
         pass
     return removed
 
@@ -60,7 +63,7 @@ def test_a_deleted_job_leaves_notes_of_its_files_until_they_are_gone(database: D
     assert delete(database, job) == {IMAGE.sha256}
     expected = sorted({*videos, image_key(IMAGE.sha256)})
 
-    def crash(key: str) -> None:
+    def crash(*keys: str) -> None:
         raise OSError("the gateway died")
 
     with pytest.raises(OSError, match="died"):
@@ -137,7 +140,9 @@ def test_only_files_without_a_row_are_removed(database: Database) -> None:
     video = render(database, create(database))
     removed: list[str] = []
     keys = [video.key, image_key(IMAGE.sha256), "videos/gone/1-1-abc.mp4", "stray"]
-    unnamed = database.submit(deletion.remove_unnamed, keys, removed.append).result()
+    unnamed = database.submit(
+        deletion.remove_unnamed, keys, lambda *gone: removed.extend(gone)
+    ).result()
     assert unnamed == {*removed} == {"videos/gone/1-1-abc.mp4", "stray"}
 
 
@@ -155,7 +160,19 @@ def test_many_images_are_deleted_in_one_go(database: Database) -> None:
     assert swept(database) == [image_key(sha256) for sha256 in many]
 
 
-async def test_a_row_is_committed_only_while_its_file_is_there(tmp_path: Path) -> None:
+def leave_a_note(store: Store) -> None:
+    note = schema.deletion.insert().values(key="images/x")
+    store.database.submit(lambda conn: conn.execute(note)).result()
+
+
+def leave_the_file(store: Store) -> None:
+    asyncio.run(store.blobs.put("images/x", b"picture"))
+
+
+@pytest.mark.parametrize("before", [leave_a_note, leave_the_file])
+def test_a_row_is_committed_only_while_its_file_is_there(
+    tmp_path: Path, before: Callable[[Store], None]
+) -> None:
     store = Store.open(tmp_path / "data")
     path = tmp_path / "image"
     path.write_bytes(b"picture")
@@ -164,20 +181,24 @@ async def test_a_row_is_committed_only_while_its_file_is_there(tmp_path: Path) -
     def record(conn: Connection) -> str:
         return "recorded"
 
-    class Collecting(Blobs):
+    class Collecting(FolderBlobs):
         """The file is collected between its storing and its row, once."""
 
-        async def put(self, key: str, content: bytes | Path) -> None:
-            await super().put(key, content)
+        async def put(self, key: str, content: Content) -> bool:
+            created = await super().put(key, content)
             if not collected:
                 collected.append(key)
                 self.delete(key)
+            return created
 
     try:
-        racing = dataclasses.replace(store, blobs=Collecting(tmp_path / "data" / "blobs"))
-        assert await racing.publish("images/x", path, record) == "recorded"
+        blobs = Collecting(tmp_path / "data" / "blobs")
+        racing = dataclasses.replace(store, blobs=blobs)
+        before(store)
+        assert asyncio.run(racing.publish("images/x", path, record)) == "recorded"
         assert collected == ["images/x"]
-        assert await store.blobs.read_whole("images/x") == b"picture"
+        assert asyncio.run(store.blobs.read_whole("images/x")) == b"picture"
+        blobs.close()
     finally:
         store.close()
 

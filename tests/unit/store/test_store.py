@@ -14,7 +14,6 @@ from farm.jobs.retry import Reason
 from farm.jobs.states import JobState
 from farm.store import changes, deletion, inputs, jobs, leases, moves, schema
 from farm.store.backend import Backend
-from farm.store.blobs import CHUNK_BYTES, Blobs
 from farm.store.database import Database
 from farm.store.errors import (
     NotFound,
@@ -220,28 +219,3 @@ def test_a_new_priority_moves_what_waits_and_tells_the_watchers(database: Databa
     queued = database.submit(leases.queue, ["tiny"], 10).result()
     assert queued[0].key == key
     assert database.submit(jobs.get_job, first.id).result().display_name == "new"
-
-
-async def test_blobs_are_written_once_and_read_from_any_offset(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
-    content = bytes(range(256)) * 3000
-    await blobs.put("videos/a/1-1.mp4", content)
-    await blobs.put("videos/a/1-1.mp4", content)
-    parts = [part async for part in blobs.read("videos/a/1-1.mp4", 1000)]
-    assert b"".join(parts) == content[1000:]
-    assert max(map(len, parts)) <= CHUNK_BYTES
-    assert [part async for part in blobs.read("videos/a/1-1.mp4", len(content))] == []
-    assert blobs.has("videos/a/1-1.mp4")
-    for _ in range(2):
-        blobs.delete("videos/a/1-1.mp4")
-    assert not blobs.has("videos/a/1-1.mp4")
-    with pytest.raises(FileNotFoundError):
-        await blobs.read_whole("videos/a/1-1.mp4")
-
-
-async def test_a_blob_torn_by_a_power_cut_is_written_again(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "x").write_bytes(b"")
-    await blobs.put("images/x", b"whole")
-    assert await blobs.read_whole("images/x") == b"whole"

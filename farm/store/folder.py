@@ -1,0 +1,100 @@
+"""A folder of blobs, on disk before their rows are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+from farm.store.blobs import Blobs, Content, PutMode
+
+_SYNCERS = 8  # a file system commits in one go what is synced at the same time
+
+
+class FolderBlobs(Blobs):
+    """A folder of immutable files."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(LocalStore(prefix=folder, automatic_cleanup=True))
+        self._folder = folder
+        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blobs-sync")
+        self._waiting: list[tuple[Path, asyncio.Future[None]]] = []
+        self._syncing: asyncio.Task[None] | None = None
+
+    async def put(self, key: str, content: Content) -> bool:
+        """See `Blobs`."""
+        created = await super().put(key, content)
+        if not created:  # perhaps by one that has not synced it yet
+            await self._sync(key)
+        return created
+
+    def close(self) -> None:
+        """See `Blobs`."""
+        self._syncers.shutdown()
+
+    async def _write(self, key: str, content: Content, mode: PutMode) -> None:
+        await obstore.put_async(self._store, key, content, mode=mode)
+        await self._sync(key)
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseError as error:
+            raise OSError(str(error)) from error
+
+    async def _sync(self, key: str) -> None:
+        """Waits until a file is on disk, with those that wait with it: they share their folders.
+
+        obstore renames a finished file into place but leaves it to the system when it reaches the
+        disk; the folders above it may be as new as the file.
+        """
+        synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._folder / key, synced))
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self._sync_groups())
+        await synced
+
+    async def _sync_groups(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            errors = await asyncio.to_thread(self._sync_all, [path for path, _ in group])
+            for (_, synced), error in zip(group, errors, strict=True):
+                if synced.cancelled():
+                    continue
+                if error is None:
+                    synced.set_result(None)
+                else:
+                    synced.set_exception(error)
+
+    def _sync_all(self, files: list[Path]) -> list[OSError | None]:
+        """What went wrong with each: one that was deleted meanwhile fails alone."""
+        errors = list(self._syncers.map(_fsync, files))
+        folders = {folder for file in files for folder in file.parents}
+        for folder in folders:  # after what they name; most have nothing new
+            if folder.is_relative_to(self._folder) and (error := _fsync(folder)):
+                errors = [
+                    known or (error if folder in file.parents else None)
+                    for file, known in zip(files, errors, strict=True)
+                ]
+        return errors
+
+
+def _fsync(path: Path) -> OSError | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error
+    return None

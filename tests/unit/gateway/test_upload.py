@@ -1,0 +1,134 @@
+"""What the gateway makes of the videos that workers send: published whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from farm.gateway.server import Gateway
+from farm.jobs.params import TINY, RenderParams, resolve
+from farm.render.fake import FakeRenderer
+from farm.wire import model_to_wire
+from svdfarm.v1 import session_service_pb2 as pb
+from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
+from svdfarm.v1.resources_pb2 import Job, Shot, Video, Worker
+from tests.running import IMAGES
+from tests.unit.gateway.conftest import Caller
+
+Tell = Callable[[pb.SessionRequest], None]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    small = RenderParams(width_px=64, height_px=64, frame_count=3, step_count=1)
+    image = (IMAGES / "rocket.jpg").read_bytes()
+    FakeRenderer().render(image, resolve(small, TINY, seed=1)).write(path)
+    return path.read_bytes()
+
+
+@contextmanager
+def answering_worker(
+    gateway: Gateway, answer: Callable[[pb.Assign, Tell], None]
+) -> Iterator[list[pb.Settled]]:
+    """A worker that says of each shot what the test has it say, and is told what became of it."""
+    requests: queue.SimpleQueue[pb.SessionRequest | None] = queue.SimpleQueue()
+    about = Worker(name="workers/answering", hostname="h", pid=1)
+    requests.put(pb.SessionRequest(hello=pb.Hello(worker=about)))
+    about.models.append(model_to_wire(TINY))
+    requests.put(pb.SessionRequest(ready=pb.Ready(worker=about)))
+    settled: list[pb.Settled] = []
+    with grpc.insecure_channel(str(gateway.address)) as channel:
+        call = pb_grpc.SessionServiceStub(channel).Session(iter(requests.get, None))
+
+        def read() -> None:
+            with suppress(grpc.RpcError):
+                for response in call:
+                    if response.WhichOneof("message") == "assign":
+                        answer(response.assign, requests.put)
+                    elif response.WhichOneof("message") == "settled":
+                        settled.append(response.settled)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield settled
+        finally:
+            call.cancel()
+            requests.put(None)
+            reader.join()
+
+
+def send(video: bytes, claims: Video) -> Callable[[pb.Assign, Tell], None]:
+    """Sends these bytes, and claims this of them."""
+
+    def answer(assign: pb.Assign, tell: Tell) -> None:
+        chunk = pb.VideoChunk(lease=assign.lease, data=video)
+        tell(pb.SessionRequest(video_chunk=chunk))
+        tell(pb.SessionRequest(done=pb.Done(lease=assign.lease, video=claims)))
+
+    return answer
+
+
+def claim(video: bytes, **other: object) -> Video:
+    """What an honest worker says of a video, but for `other`."""
+    told = Video(
+        size_bytes=len(video),
+        sha256=hashlib.sha256(video).hexdigest(),
+        frame_count=3,
+        width_px=64,
+        height_px=64,
+    )
+    told.MergeFrom(Video(**other))  # type: ignore[arg-type]
+    return told
+
+
+def test_a_whole_video_is_published(gateway: Gateway, caller: Caller, video: bytes) -> None:
+    job = caller.create(caller.shot())
+    with answering_worker(gateway, send(video, claim(video))) as settled:
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    (shot,) = caller.shots(job.name)
+    told = shot.video
+    assert (told.frame_count, told.width_px, told.height_px) == (3, 64, 64)
+    assert caller.download(shot.video.name) == video
+    assert [report.accepted for report in settled] == [True]
+
+
+@pytest.mark.parametrize(
+    ("sent", "other", "told"),
+    [
+        (slice(None, -100), {}, "torn"),  # the hash is that of the torn file
+        (slice(0), {}, "not a whole MP4"),
+        (slice(None), {"frame_count": 2}, "2 frames of 64x64; 3 of 64x64 were asked for"),
+        (slice(None), {"height_px": 72}, "3 frames of 64x72; 3 of 64x64 were asked for"),
+        (slice(None), {"sha256": "0" * 64}, "with SHA-256"),
+        (slice(None), {"size_bytes": 7}, "the worker sent 7 with"),
+    ],
+)
+def test_a_broken_video_is_never_published(
+    gateway: Gateway,
+    caller: Caller,
+    tmp_path: Path,
+    video: bytes,
+    sent: slice,
+    other: dict[str, object],
+    told: str,
+) -> None:
+    part = video[sent]
+    job = caller.create(caller.shot())
+    with answering_worker(gateway, send(part, claim(part, **other))):
+        assert caller.watch(job.name)[-1].job.state == Job.FAILED
+    (shot,) = caller.shots(job.name)
+    assert shot.state == Shot.FAILED
+    assert (shot.error.reason, shot.attempt_count) == ("VIDEO_BROKEN", 3)
+    assert told in shot.error.message
+    assert not shot.HasField("video")
+    assert list((tmp_path / "data" / "blobs").glob("videos/**/*.mp4")) == []
+    assert list((tmp_path / "data" / "spool").glob("*/*.part")) == []
