@@ -10,24 +10,19 @@ Assign at once with a real video of one second, 64x64.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
 import hashlib
-import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+import rig
 
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.fake import FakeRenderer
@@ -38,83 +33,52 @@ from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 from svdfarm.v1 import session_service_pb2_grpc as session_grpc
 
-IMAGE = Path(__file__).parent.parent / "examples" / "images" / "rocket.jpg"
 SETTINGS = {"width_px": 64, "height_px": 64, "frame_count": 7, "step_count": 1}
 
 
 def main() -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = rig.parser(__doc__)
     parser.add_argument("--shots", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--database", help="a PostgreSQL URL; default: SQLite in a new folder")
-    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder:
         video = _video(Path(folder) / "clip.mp4")
-        with _gateway(Path(folder) / "data", options.database) as (address, process):
+        with rig.gateway(Path(folder) / "data", options.database) as gateway:
             started = time.perf_counter()
-            with Client(address) as client:
+            with Client(gateway.address) as client:
                 job = client.submit(
-                    [IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
+                    [rig.IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
                 )
                 submit_s = time.perf_counter() - started
-                before_s = _cpu_s(process.pid)
+                before_s = gateway.cpu_s()
                 spans, render_s = asyncio.run(
-                    _serve(address, video, options.workers, options.shots)
+                    _serve(gateway.address, video, options.workers, options.shots)
                 )
-                cpu_s = _cpu_s(process.pid) - before_s
+                cpu_s = gateway.cpu_s() - before_s
                 ended = job.get()
-            memory_mb = _peak_memory_mb(process.pid)
+            memory_mb = gateway.memory_mb()
     assert ended.state.name == "SUCCEEDED", ended
     quantiles = statistics.quantiles(spans, n=100)
     figures = {
         "shots": options.shots,
         "workers": options.workers,
-        "database": "postgresql" if options.database else "sqlite, synchronous=FULL",
         "submit_s": round(submit_s, 2),
         "shots_per_s": round(options.shots / render_s, 1),
         "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
         "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
         "gateway_cpu_ms_per_shot": round(cpu_s / options.shots * 1e3, 2),
         "gateway_peak_memory_mb": memory_mb,
-        "cores": os.cpu_count(),
-        "load_average_before": round(load, 1),  # what else ran: 0 is a machine of one's own
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
     }
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", encoding="utf-8")
+    rig.publish(options, load, figures)
     return 0
 
 
 def _video(path: Path) -> bytes:
     params = resolve(RenderParams(**SETTINGS), TINY, 1)  # type: ignore[arg-type]
-    FakeRenderer().render(IMAGE.read_bytes(), params).write(path)
+    FakeRenderer().render(rig.IMAGE.read_bytes(), params).write(path)
     return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _gateway(data: Path, database: str | None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    anywhere = ["--address", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", str(data)]
-    command = [sys.executable, "-m", "farm", "gateway", *anywhere]
-    if database:
-        command += ["--database", database]
-    with (data.parent / "gateway.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert process.stdout is not None
-        try:
-            word, _, address = process.stdout.readline().strip().partition(" ")
-            assert word == "ready", (data.parent / "gateway.log").read_text()
-            yield address, process
-        finally:
-            process.terminate()
-            process.wait()
-            process.stdout.close()
 
 
 @dataclass
@@ -194,19 +158,6 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     return spans, took
-
-
-def _cpu_s(pid: int) -> float:
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = after_name[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_memory_mb(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) // 1024
-    return 0
 
 
 if __name__ == "__main__":
