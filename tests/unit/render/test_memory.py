@@ -102,7 +102,7 @@ def test_model_offload_sends_everything_back_after_a_cancelled_clip(
     assert [name for name, _ in seen][-3:] == ["image_encoder", "unet", "vae"]
 
 
-def test_forward_chunking_keeps_the_pixels_within_1e_5(
+def test_forward_chunking_keeps_the_pixels_within_1e_4(
     fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
 ) -> None:
     chunked = fresh()
@@ -113,7 +113,7 @@ def test_forward_chunking_keeps_the_pixels_within_1e_5(
     frames = engine.render(picture, small).frames
 
     expected = Engine(model).render(picture, small).frames
-    assert np.abs(frames - expected).max() <= 1e-5
+    assert np.abs(frames - expected).max() <= 1e-4
 
 
 def test_all_tricks_together_still_render(
@@ -125,7 +125,7 @@ def test_all_tricks_together_still_render(
     frames = engine.render(picture, params).frames
 
     expected = Engine(model).render(picture, params).frames
-    assert np.abs(frames - expected).max() <= 1e-5
+    assert np.abs(frames - expected).max() <= 1e-4
 
 
 def test_a_smaller_profile_is_taken_and_left_again(
