@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval test check ci proto proto-check lock format
+.PHONY: setup demo nano nano-eval test check ci proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -36,6 +36,7 @@ check: setup proto-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/released.binpb
 
 ci: check test
 
@@ -55,6 +56,10 @@ endef
 
 proto: .venv-proto/.done
 	$(call generate,client)
+
+# What the next version must not break; a release runs it.
+proto-release: setup
+	$(BIN)/buf build --exclude-source-info --output proto/released.binpb
 
 proto-check: .venv-proto/.done
 	rm -rf build/proto && mkdir -p build/proto
