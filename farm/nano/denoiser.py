@@ -71,9 +71,8 @@ class Stage:
 # last, with less noise, for detail. The length is the usual one from the start: a position in time
 # that was never seen is one where the picture dissolves.
 STAGES = (
-    Stage(0.55, 0.7, (Shape(4, 14, 64, 64),)),
-    Stage(0.25, 0.7, (Shape(2, 14, 96, 96), Shape(2, 25, 64, 64))),
-    Stage(0.2, 0.3, (Shape(2, 14, 128, 128), Shape(1, 14, 96, 160), Shape(1, 25, 96, 96))),
+    Stage(0.6, 0.7, (Shape(4, 14, 64, 64),)),
+    Stage(0.4, 0.4, (Shape(2, 14, 96, 96), Shape(1, 14, 128, 128), Shape(2, 25, 64, 64))),
 )
 
 
