@@ -1,8 +1,9 @@
 """The lease loop of a worker: takes shots from the gateway, renders them, reports.
 
 Threads, started by `start` and ended by `stop`: `dial` holds the session and reads it;
-`heartbeat` renews the leases, whatever the renderer does; `render` renders one shot after the
-other. A report is kept until the gateway has settled it, and sent again in the next session.
+`heartbeat` renews the leases, whatever the renderer does; `render_all` renders one shot after the
+other; `write_all` encodes and sends what was rendered, while the next shot renders. A report is
+kept until the gateway has settled it, and sent again in the next session.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 import structlog
 
+from farm.cluster.holding import Holding
+from farm.cluster.reports import done, failed, progress, reason_of, released
 from farm.cluster.session import Session, SessionBroken
 from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
-from farm.render.renderer import Renderer
-from farm.wire import duration, memory_from_wire, model_to_wire, params_from_wire
+from farm.render.renderer import Rendered, Renderer
+from farm.wire import memory_from_wire, model_to_wire, params_from_wire
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 
@@ -37,25 +40,8 @@ _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
 _PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
 _LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
+_LEAVING = "the worker had to leave"
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
-
-
-@dataclass
-class Holding:
-    """A lease that this worker holds, from Assign to Settled."""
-
-    assign: pb.Assign
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    cancelled_at: float | None = None  # by the gateway
-    handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
-    report: pb.SessionRequest | None = None
-    video: Path | None = None  # goes before `report`
-    sent_in: Session | None = None
-
-    @property
-    def lease(self) -> pb.Lease:
-        """What the gateway knows it by."""
-        return self.assign.lease
 
 
 class Agent:
@@ -82,6 +68,7 @@ class Agent:
         )
         self._lock = threading.Condition()  # of everything below
         self._holdings: dict[str, Holding] = {}
+        self._todo: deque[Holding] = deque()  # those of them that it has not begun
         self._dialled: Session | None = None
         self._session: Session | None = None  # the same, once the gateway has welcomed it
         self._renderer: Renderer | None = None
@@ -89,10 +76,12 @@ class Agent:
         self.problem = ""  # why the last session broke
         self._heartbeat_s = 0.2  # until a gateway says how often
         self._stopped = threading.Event()
-        self._todo: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
+        # One clip waits while another is written: memory is bounded, and the device held up only
+        # where writing and sending take longer than rendering.
+        self._rendered: queue.Queue[tuple[Holding, Rendered] | None] = queue.Queue(maxsize=1)
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (self._dial, self._heartbeat, self._render_all)
+            for target in (self._dial, self._heartbeat, self._render_all, self._write_all)
         ]
 
     def start(self) -> None:
@@ -114,12 +103,11 @@ class Agent:
             self._tell_ready(session)
 
     def drain(self, timeout_s: float) -> None:
-        """Ends the shots it holds and takes no more; hands back what takes longer than this."""
+        """Ends the shots it has begun and takes no more; hands back what takes longer than this."""
         told_at = time.monotonic()
         deadline = told_at + timeout_s
+        self._leave()
         with self._lock:
-            self._leaving = True
-            self._tell_leaving()
             while self._holdings and time.monotonic() < deadline:
                 if self._session is not None:
                     told_at = time.monotonic()
@@ -153,10 +141,10 @@ class Agent:
     def stop(self) -> None:
         """Ends the session and the threads."""
         self._stopped.set()
-        self._todo.put(None)
         with self._lock:
             for holding in self._holdings.values():
                 holding.cancelled.set()
+            self._lock.notify_all()
             session = self._dialled
         if session is not None:
             session.close()
@@ -209,9 +197,7 @@ class Agent:
             case "cancel":
                 self._cancelled(response.cancel.lease)
             case "drain":
-                with self._lock:
-                    self._leaving = True
-                    self._tell_leaving()
+                self._leave()
             case "settled":
                 self._settled(response.settled)
 
@@ -240,14 +226,36 @@ class Agent:
             if assign.lease.token in self._holdings:
                 return
             self._holdings[assign.lease.token] = holding
-        self._todo.put(holding)
+            self._todo.append(holding)
+            self._lock.notify_all()
+        if self._leaving:  # said while this was on its way
+            self._hand_back()
 
     def _cancelled(self, lease: pb.Lease) -> None:
         with self._lock:
             holding = self._holdings.get(lease.token)
-        if holding is not None:
+            if holding is None:
+                return
             holding.cancelled_at = holding.cancelled_at or time.monotonic()
             holding.cancelled.set()
+            if holding not in self._todo:
+                return  # its renderer looks at every step
+            self._todo.remove(holding)
+        self._report(holding, released(lease))
+
+    def _leave(self) -> None:
+        """Takes no more shots; those that it has not begun may begin elsewhere."""
+        with self._lock:
+            self._leaving = True
+            self._tell_leaving()
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        with self._lock:
+            unbegun = list(self._todo)
+            self._todo.clear()
+        for holding in unbegun:
+            self._report(holding, failed(holding.lease, Reason.WORKER_DRAINED, _LEAVING))
 
     def _settled(self, settled: pb.Settled) -> None:
         with self._lock:
@@ -274,76 +282,88 @@ class Agent:
     # render
 
     def _render_all(self) -> None:
-        while (holding := self._todo.get()) is not None:
-            report = self._render(holding)
-            with self._lock:
-                holding.report = report
-            self._send_report(holding)
+        while (holding := self._next()) is not None:
+            try:
+                self._rendered.put((holding, self._render(holding)))
+            except Exception as error:  # noqa: BLE001 - the wall of this thread tells the gateway
+                self._report(holding, self._failure(holding, error))
+        self._rendered.put(None)
 
-    def _render(self, holding: Holding) -> pb.SessionRequest:
-        """Renders one shot; returns the report of how it ended."""
-        lease = holding.lease
-        log.info("shot.started", shot=lease.shot, attempt=lease.attempt)
-        try:
-            return self._rendered(holding)
-        except RenderCancelled:
-            if holding.handed_back:
-                return _failed(lease, Reason.WORKER_DRAINED, "the worker had to leave")
-            return pb.SessionRequest(released=pb.Released(lease=lease))
-        except RenderError as error:
-            return _failed(lease, error.reason, str(error))
-        except Exception as error:
-            log.error("render.failed", shot=lease.shot, exc_info=error)
-            reason = _reason(error)
-            if reason is Reason.GPU_ERROR:
-                # Whatever it is given next would fail too: a new process takes over.
-                with self._lock:
-                    self._leaving = True
-                    self._tell_leaving()
-                self._on_broken_device()
-            return _failed(lease, reason, f"{type(error).__name__}: {error}")
+    def _next(self) -> Holding | None:
+        """The shot to render now, from here on begun; None once the worker is stopped."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._todo or self._stopped.is_set())
+            return None if self._stopped.is_set() else self._todo.popleft()
 
-    def _rendered(self, holding: Holding) -> pb.SessionRequest:
+    def _render(self, holding: Holding) -> Rendered:
         lease, renderer = holding.lease, self._renderer
         assert renderer is not None  # the gateway assigns after Ready
-        path = self._folder / f"{uuid.uuid4().hex}.mp4"
+        log.info("shot.started", shot=lease.shot, attempt=lease.attempt)
         params = params_from_wire(holding.assign.params)
         self._begun(lease, params.step_count or 0)
-        started = time.monotonic()
-        video = renderer.render(
+        return renderer.render(
             holding.assign.image,
             params,
             on_step=lambda step, count: self._progress(lease, step, count),
             cancelled=holding.cancelled.is_set,
             memory=memory_from_wire(holding.assign.memory_profile),
-        ).write(path)
-        elapsed_s = time.monotonic() - started
-        holding.video = path
-        log.info("shot.rendered", shot=lease.shot, attempt=lease.attempt, **video.durations_s)
-        told = resources_pb2.Video(
-            media_type="video/mp4",
-            size_bytes=video.size_bytes,
-            sha256=video.sha256,
-            frame_count=video.frame_count,
-            width_px=video.width_px,
-            height_px=video.height_px,
         )
-        return pb.SessionRequest(
-            done=pb.Done(lease=lease, video=told, render_duration=duration(elapsed_s))
-        )
+
+    def _failure(self, holding: Holding, error: Exception) -> pb.SessionRequest:
+        """The report of a shot that ended without a video."""
+        lease = holding.lease
+        match error:
+            case RenderCancelled() if holding.handed_back:
+                return failed(lease, Reason.WORKER_DRAINED, _LEAVING)
+            case RenderCancelled():
+                return released(lease)
+            case RenderError():
+                return failed(lease, error.reason, str(error))
+        log.error("render.failed", shot=lease.shot, exc_info=error)
+        reason = reason_of(error)
+        if reason is Reason.GPU_ERROR:
+            # Whatever it is given next would fail too: a new process takes over.
+            self._leave()
+            self._on_broken_device()
+        return failed(lease, reason, f"{type(error).__name__}: {error}")
 
     def _begun(self, lease: pb.Lease, step_count: int) -> None:
         # Ahead of all else: a shot that kills this process was begun, and is charged.
         with self._lock:
             session = self._session
         if session is not None:
-            session.send_first(_progress(lease, 0, step_count))
+            session.send_first(progress(lease, 0, step_count))
 
     def _progress(self, lease: pb.Lease, step: int, step_count: int) -> None:
         with self._lock:
             session = self._session
         if session is not None:
-            session.offer(_progress(lease, step, step_count))
+            session.offer(progress(lease, step, step_count))
+
+    # write
+
+    def _write_all(self) -> None:
+        while (finished := self._rendered.get()) is not None:
+            holding, rendered = finished
+            try:
+                report = self._write(holding, rendered)
+            except Exception as error:  # noqa: BLE001 - as above
+                report = self._failure(holding, error)
+            del finished, rendered  # the frames are large, and sending may take a while
+            self._report(holding, report)
+
+    def _write(self, holding: Holding, rendered: Rendered) -> pb.SessionRequest:
+        path = self._folder / f"{uuid.uuid4().hex}.mp4"
+        video = rendered.write(path)
+        holding.video = path
+        lease = holding.lease
+        log.info("shot.rendered", shot=lease.shot, attempt=lease.attempt, **video.durations_s)
+        return done(lease, video)
+
+    def _report(self, holding: Holding, report: pb.SessionRequest) -> None:
+        with self._lock:
+            holding.report = report
+        self._send_report(holding)
 
     def _send_report(self, holding: Holding) -> None:
         """Sends a report once a session: where that breaks, the next one sends it again."""
@@ -355,13 +375,15 @@ class Agent:
         try:
             if holding.video is not None:
                 session.send_video(holding.lease, holding.video)
-            session.send(report)
+                session.send(report)
+            else:  # it need not wait for the video of another shot
+                session.send_first(report)
         except SessionBroken:
             log.info("report.kept", shot=holding.lease.shot, attempt=holding.lease.attempt)
         except OSError as error:  # the video cannot be read back, now or ever
             log.error("report.lost", shot=holding.lease.shot, exc_info=error)
             with self._lock:
-                holding.report = _failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
+                holding.report = failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
                 holding.video, holding.sent_in = None, None
             self._send_report(holding)
 
@@ -372,22 +394,3 @@ def _remove_leftovers(folder: Path) -> None:
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path(f"/proc/{pid}").exists():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _progress(lease: pb.Lease, step: int, step_count: int) -> pb.SessionRequest:
-    progress = resources_pb2.Progress(step=step, step_count=step_count)
-    return pb.SessionRequest(progress=pb.LeaseProgress(lease=lease, progress=progress))
-
-
-def _failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:
-    error = resources_pb2.Error(reason=reason, message=message)
-    return pb.SessionRequest(failed=pb.Failed(lease=lease, error=error))
-
-
-def _reason(error: Exception) -> Reason:
-    # By name: this module runs without torch.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return Reason.OUT_OF_MEMORY
-    if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
-        return Reason.GPU_ERROR
-    return Reason.INTERNAL

@@ -1,0 +1,28 @@
+"""A lease at its worker."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farm.cluster.session import Session
+from svdfarm.v1 import session_service_pb2 as pb
+
+
+@dataclass
+class Holding:
+    """A lease that this worker holds, from Assign to Settled."""
+
+    assign: pb.Assign
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled_at: float | None = None  # by the gateway
+    handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
+    report: pb.SessionRequest | None = None
+    video: Path | None = None  # goes before `report`
+    sent_in: Session | None = None
+
+    @property
+    def lease(self) -> pb.Lease:
+        """What the gateway knows it by."""
+        return self.assign.lease
