@@ -17,12 +17,13 @@ from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
-from farm.jobs.schedule import WorkerView, assign
+from farm.jobs.schedule import MAX_OVERTAKES, Assignment, WorkerView, assign, shape_of
+from farm.jobs.states import Wish
 from farm.store import leases, workers
 from farm.store.clock import Instant
 from farm.store.errors import StoreAway
 from farm.store.leases import Claim
-from farm.store.records import Lease, image_key
+from farm.store.records import Lease, ShotKey, image_key
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.wire import memory_to_wire, params_to_wire
@@ -30,9 +31,10 @@ from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
 
-# Shots looked at for each free slot: enough to pass over those that wait for a worker of their
-# model or for one that has not failed them.
+# Shots looked at for each free worker: enough to pass over those that wait for one that has not
+# failed them. Only where that finds no warm shot for each, as far as one may be passed over.
 _LOOK_AHEAD = 4
+_LOOK_FAR_AHEAD = MAX_OVERTAKES
 _PAUSE_AFTER_ERROR_S = 1.0
 
 
@@ -64,7 +66,7 @@ class Dispatcher:
         self._wake.set()
 
     def look_after(self, job_ids: frozenset[str] | None) -> None:
-        """Says that another gateway changed these jobs (None: any), whose shots may be ours."""
+        """Says that these jobs (None: any) were changed, whose shots may be held here."""
         held = {lease.shot.job_id for worker in self._workers for lease in worker.leases.values()}
         if held if job_ids is None else held & job_ids:
             self._look.set()
@@ -92,21 +94,22 @@ class Dispatcher:
             return
         here = {worker.id: worker for worker in self._workers}
         views = [worker.view(self._store.lease_s) for worker in here.values()]
-        free = sum(v.free_slots for v in views if not v.leaving and v.models)
+        free = [v for v in views if (v.idle or v.ahead) and not v.leaving and v.models]
         if not free:
             return
         now_s = self._store.clock.steady_s()
         claims = await self._store.database.write(
             _claim_for,
             views,
-            free * _LOOK_AHEAD,
+            free,
             now_s + self._store.lease_s,
             now_s - workers.silence_limit_s(self._store.lease_s),
             self._store.clock.wall_s(),
             self._store.name,
         )
         for claim in claims:
-            here[claim.shot.worker or ""].hold(claim.lease)
+            worker = here[claim.shot.worker or ""]
+            worker.hold(claim.lease, shape_of(claim.shot.params))
         wanted = {claim.shot.image_sha256 for claim in claims}
         images = dict(zip(wanted, await asyncio.gather(*map(self._image, wanted)), strict=True))
         for claim in claims:
@@ -199,10 +202,7 @@ class Dispatcher:
         """Tells a worker to let go of a shot."""
         worker = self._workers.get(worker_id)
         if worker is not None:
-            worker.cancelled.add(lease.token)
-            worker.send(
-                session_pb.SessionResponse(cancel=session_pb.Cancel(lease=lease_to_wire(lease)))
-            )
+            worker.cancel(lease)
 
     async def _let_go(self) -> None:
         await self._look.wait()
@@ -210,14 +210,13 @@ class Dispatcher:
         await self.let_go_of_lost(list(self._workers))
 
     async def let_go_of_lost(self, workers: list[Worker]) -> None:
-        """Tells workers of those leases that were lost or cancelled without our doing."""
+        """Tells workers of leases that were lost or cancelled, or sent ahead and then paused."""
         held = [(worker, lease) for worker in workers for lease in worker.leases.values()]
-        wanted = await self._store.database.read(
-            leases.wanted_tokens, {worker.id for worker, _ in held}
-        )
+        wishes = await self._store.database.read(leases.wishes, {worker.id for worker, _ in held})
         for worker, lease in held:
-            lost = lease.token not in wanted and worker.holds(lease)
-            if lost and lease.token not in worker.cancelled:
+            wish = wishes.get(lease.token, Wish.CANCEL)
+            goes_on = wish is Wish.RUN or (wish is Wish.PAUSE and not worker.is_ahead(lease))
+            if not goes_on and worker.holds(lease) and lease.token not in worker.cancelled:
                 self.cancel(worker.id, lease)
 
     async def _take_back(self) -> None:
@@ -257,24 +256,29 @@ class Dispatcher:
 def _claim_for(
     conn: Connection,
     views: list[WorkerView],
-    limit: int,
+    free: list[WorkerView],
     expiry_s: Instant,
     heard_since_s: Instant,
     now_s: float,
     gateway: str,
 ) -> list[Claim]:
-    """Claims what `assign` chooses; it prefers a free worker of another gateway where one is."""
-    models = sorted({m for v in views if v.free_slots > 0 and not v.leaving for m in v.models})
-    queued = {str(q.key): q for q in leases.queue(conn, models, limit)}
-    candidates = [q.candidate for q in queued.values()]
-    if any(candidate.failed_on for candidate in candidates):
-        elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
-        views = views + [WorkerView(name, served, 0) for name, served in elsewhere.items()]
-    chosen = assign(candidates, views)
+    """Claims what `assign` chooses; it prefers a worker of another gateway where one is."""
+    models = sorted({model for view in free for model in view.models})
+    keys: dict[str, ShotKey] = {}
+    chosen: list[Assignment] = []
+    for limit in (len(free) * _LOOK_AHEAD, len(free) * _LOOK_AHEAD + _LOOK_FAR_AHEAD):
+        queued = leases.queue(conn, models, limit)
+        keys = {str(q.key): q.key for q in queued}
+        candidates = [q.candidate for q in queued]
+        everyone = views
+        if any(candidate.failed_on for candidate in candidates):
+            elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
+            everyone = views + [WorkerView(name, served) for name, served in elsewhere.items()]
+        chosen = assign(candidates, everyone)
+        if len(queued) < limit or (len(chosen) == len(free) and all(a.warm for a in chosen)):
+            break
     claims = (
-        leases.claim(
-            conn, queued[a.shot].key, a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway
-        )
+        leases.claim(conn, keys[a.shot], a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway)
         for a in chosen
     )
     return [claim for claim in claims if claim is not None]

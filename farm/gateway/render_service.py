@@ -157,10 +157,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def PauseJob(  # noqa: N802
         self, request: pb.PauseJobRequest, context: Context
     ) -> resources_pb2.Job:
-        """Starts nothing more of a job; what renders finishes."""
+        """Starts nothing more of a job; what renders finishes, what was sent ahead comes back."""
         job = await self._store.database.write(
             jobs.pause_job, names.job_id(request.name), self._store.clock.wall_s()
         )
+        self._dispatcher.look_after(frozenset({job.id}))
         log.info("job.paused", job=job.name, state=str(job.state), rendering=job.counts.rendering)
         return job_to_wire(job, await self._notice(job))
 

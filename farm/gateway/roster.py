@@ -102,6 +102,8 @@ class Roster:
             worker.cordoned = row.cordon is not None
             reason = row.cordon.reason if row.cordon else None
             log.warning("worker.cordon", worker=worker.id, reason=reason)
+            for lease in worker.ahead() if worker.cordoned else ():
+                worker.cancel(lease)
             self._wake()
 
     async def served(self) -> list[str]:

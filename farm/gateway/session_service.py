@@ -164,10 +164,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
     async def _progress(
         self, worker: Worker, lease: Lease, progress: resources_pb2.Progress
     ) -> None:
-        worker.moved()
         self._feed.set_progress(lease, progress)
-        if lease.token not in worker.started:
-            worker.started.add(lease.token)
+        begins = lease.token not in worker.begun
+        share = progress.step / progress.step_count if progress.step_count else 0.0
+        if worker.rendered(lease, share):
+            self._dispatcher.wake()
+        if begins:
             now_s = self._store.clock.wall_s()
             await self._store.database.write(leases.start, lease, now_s)
 
@@ -185,9 +187,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
         token = chunk.lease.token
-        if not worker.holds(lease_from_wire(chunk.lease)):  # lost since; Done will be refused
+        lease = lease_from_wire(chunk.lease)
+        if not worker.holds(lease):  # lost since; Done will be refused
             return
-        worker.moved()
+        if worker.rendered(lease, 1.0):  # progress may be lost
+            self._dispatcher.wake()
         if token not in uploads:
             uploads[token] = self._new_upload()
         uploads[token].write(chunk.offset_bytes, chunk.data)

@@ -8,14 +8,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from farm.gateway.convert import lease_to_wire
 from farm.jobs.params import ModelInfo
-from farm.jobs.schedule import WorkerView
+from farm.jobs.schedule import Shape, WorkerView
 from farm.store.records import Lease
 from farm.store.workers import Session
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 
-SLOTS = 1  # shots that a worker holds at a time
+# The next shot is sent when so much of the present one is rendered: late enough that it would
+# hardly begin sooner elsewhere, and early enough to be there before the device is done.
+_SEND_AHEAD_AT = 0.8
+_MAX_LEASES = 3  # of a worker: one is written and sent, one renders, one waits
+_WARM_SHAPES = 8  # that a worker is known for; torch.compile keeps as many graphs by default
 
 
 @dataclass
@@ -29,8 +34,9 @@ class Worker:
     models: dict[str, ModelInfo] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by token
     cancelled: set[str] = field(default_factory=set)  # tokens whose Cancel may precede Assign
-    started: set[str] = field(default_factory=set)  # tokens of shots that it has begun
+    begun: dict[str, float] = field(default_factory=dict)  # by token: the share that is rendered
     letting_go: set[str] = field(default_factory=set)  # tokens it lost, and has yet to answer for
+    warm: tuple[Shape, ...] = ()  # what it was given last, the latest last
     leaving: bool = False
     cordoned: bool = False
     last_heard_s: float = field(default_factory=time.monotonic)
@@ -53,18 +59,42 @@ class Worker:
 
     def view(self, silence_limit_s: float) -> WorkerView:
         """As the scheduler sees it; one that is silent for too long takes nothing."""
-        silent = time.monotonic() - self.last_heard_s > silence_limit_s
+        heard = time.monotonic() - self.last_heard_s <= silence_limit_s
+        near_end = self.begun.keys() == self.leases.keys() and all(
+            share >= _SEND_AHEAD_AT for share in self.begun.values()
+        )
         return WorkerView(
             self.id,
             frozenset(self.models),
-            free_slots=0 if silent else max(0, SLOTS - len(self.leases.keys() | self.letting_go)),
+            idle=heard and not self.leases and not self.letting_go,
+            ahead=heard and near_end and not self.letting_go and len(self.leases) < _MAX_LEASES,
             leaving=self.leaving or self.cordoned,
+            warm=self.warm,
         )
 
-    def hold(self, lease: Lease) -> None:
-        """Notes a lease that it has from now on."""
+    def hold(self, lease: Lease, shape: Shape | None = None) -> None:
+        """Notes a lease that it has from now on, and the shape that it will then be warm for."""
+        if not self.leases:
+            self.moved()
         self.leases[lease.token] = lease
+        if shape is not None:
+            others = (other for other in self.warm if other != shape)
+            self.warm = (*others, shape)[-_WARM_SHAPES:]
+
+    def ahead(self) -> list[Lease]:
+        """The shots that were sent ahead: they wait while it renders another one."""
+        return [lease for lease in self.leases.values() if self.is_ahead(lease)]
+
+    def is_ahead(self, lease: Lease) -> bool:
+        """Whether a shot of its waits while it renders another one."""
+        return bool(self.begun) and lease.token not in self.begun
+
+    def rendered(self, lease: Lease, share: float) -> bool:
+        """Notes how much of a shot is rendered; True: it may be sent the next one from now on."""
         self.moved()
+        before = self.begun.get(lease.token, 0.0)
+        self.begun[lease.token] = share
+        return before < _SEND_AHEAD_AT <= share
 
     def moved(self) -> None:
         """Notes that one of its shots goes on."""
@@ -74,7 +104,7 @@ class Worker:
         """Notes that an attempt of its is over."""
         self.leases.pop(lease.token, None)
         self.cancelled.discard(lease.token)
-        self.started.discard(lease.token)
+        self.begun.pop(lease.token, None)
         self.moved()
 
     def is_stalled(self, limit_s: float) -> bool:
@@ -84,6 +114,12 @@ class Worker:
     def holds(self, lease: Lease) -> bool:
         """Whether this is one of its leases, in every part."""
         return self.leases.get(lease.token) == lease
+
+    def cancel(self, lease: Lease) -> None:
+        """Tells it to let go of a shot."""
+        self.cancelled.add(lease.token)
+        cancel = session_pb.Cancel(lease=lease_to_wire(lease))
+        self.send(session_pb.SessionResponse(cancel=cancel))
 
     def send(self, message: session_pb.SessionResponse) -> None:
         """Queues a message to the worker; one to a session that ended goes nowhere."""

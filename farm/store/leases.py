@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
 from farm.jobs.retry import History, MemoryProfile, Reason, judge
-from farm.jobs.schedule import Candidate
+from farm.jobs.schedule import Candidate, shape_of
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import cordons, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move, move
-from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video
+from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video, params_from_json
 from farm.store.rows import shot_from_row
 
 
@@ -68,7 +68,14 @@ def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedSho
     """The next shots for workers of these models, in order of service: priority, then age."""
     shot, job = schema.shot, schema.job
     rows = conn.execute(
-        select(shot.c.job_id, shot.c.number, shot.c.model, shot.c.attempt_count)
+        select(
+            shot.c.job_id,
+            shot.c.number,
+            shot.c.job_number,
+            shot.c.priority,
+            shot.c.params,
+            shot.c.attempt_count,
+        )
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.state == ShotState.QUEUED, shot.c.model.in_(models))
         .where(job.c.wish == Wish.RUN)
@@ -80,7 +87,10 @@ def queue(conn: Connection, models: Sequence[str], limit: int) -> list[QueuedSho
             ShotKey(row.job_id, row.number),
             Candidate(
                 shot=str(ShotKey(row.job_id, row.number)),
-                model=row.model,
+                shape=shape_of(params_from_json(row.params)),
+                priority=row.priority,
+                job_number=row.job_number,
+                number=row.number,
                 failed_on=_failed_on(conn, row.job_id, row.number)
                 if row.attempt_count
                 else frozenset(),
@@ -302,16 +312,15 @@ def held_by(conn: Connection, worker: str) -> list[Lease]:
     return [h.lease for h in _held(conn, schema.shot.c.worker == worker)]
 
 
-def wanted_tokens(conn: Connection, workers: Collection[str]) -> set[str]:
-    """The tokens of those leases of `workers` that are not lost and whose jobs go on."""
+def wishes(conn: Connection, workers: Collection[str]) -> dict[str, Wish]:
+    """What the jobs want of the leases that `workers` hold, by token; one that is lost is none."""
     shot, job = schema.shot, schema.job
-    tokens = conn.execute(
-        select(shot.c.token)
+    rows = conn.execute(
+        select(shot.c.token, job.c.wish)
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.worker.in_(workers), shot.c.state == ShotState.RENDERING)
-        .where(job.c.wish != Wish.CANCEL)
-    ).scalars()
-    return {token for token in tokens if token is not None}
+    )
+    return {row.token: Wish(row.wish) for row in rows}
 
 
 def expired(conn: Connection, steady_s: Instant) -> list[HeldLease]:

@@ -149,12 +149,14 @@ def at(conn: Connection, gateway: str, steady_s: Instant) -> list[WorkerRow]:
 
 
 def rendered_by(conn: Connection, worker_ids: Collection[str]) -> dict[str, ShotKey]:
-    """The shot that each of these workers holds, the oldest where it holds more."""
-    shot = schema.shot
+    """The shot that each of these workers began last; one that it has yet to begin where none."""
+    shot, attempt = schema.shot, schema.attempt
+    of_shot = (attempt.c.job_id == shot.c.job_id) & (attempt.c.shot_number == shot.c.number)
     rows = conn.execute(
         select(shot.c.worker, shot.c.job_id, shot.c.number)
+        .join(attempt, of_shot & (attempt.c.number == shot.c.attempt_count))
         .where(shot.c.worker.in_(worker_ids), shot.c.state == ShotState.RENDERING)
-        .order_by(shot.c.job_number.desc(), shot.c.number.desc())
+        .order_by(attempt.c.start_time_s.is_not(None), attempt.c.start_time_s)
     )
     return {row.worker: ShotKey(row.job_id, row.number) for row in rows}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from farm.jobs.retry import Reason
-from farm.jobs.states import JobState, ShotState
+from farm.jobs.states import JobState, ShotState, Wish
 from farm.store import changes, jobs, leases
 from farm.store.database import Database
 from farm.store.errors import JobCancelling
@@ -42,7 +42,8 @@ def test_a_shot_that_renders_when_its_job_is_paused_finishes(database: Database)
     claimed = claim(database, ShotKey(job.id, 1))
     assert claimed is not None
     assert pause(database, job).state is JobState.PAUSED
-    assert database.submit(leases.wanted_tokens, {"w"}).result() == {claimed.lease.token}
+    wishes = database.submit(leases.wishes, {"w"}).result()
+    assert wishes == {claimed.lease.token: Wish.PAUSE}
     assert database.submit(leases.succeed, claimed.lease, VIDEO, 1.0, 4.0).result()
     assert database.submit(jobs.get_job, job.id).result().state is JobState.PAUSED
     assert resume(database, job).state is JobState.RUNNING
