@@ -35,6 +35,7 @@ log = structlog.get_logger()
 # failed them. Only where that finds no warm shot for each, as far as one may be passed over.
 _LOOK_AHEAD = 4
 _LOOK_FAR_AHEAD = MAX_OVERTAKES
+_AT_ONCE = 64  # workers that are served in one transaction: the choice takes workers times shots
 _PAUSE_AFTER_ERROR_S = 1.0
 
 
@@ -95,13 +96,19 @@ class Dispatcher:
         here = {worker.id: worker for worker in self._workers}
         views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = [v for v in views if (v.idle or v.ahead) and not v.leaving and v.models]
-        if not free:
-            return
+        free.sort(key=lambda view: not view.idle)
+        for start in range(0, len(free), _AT_ONCE):
+            await self._serve(here, free[start : start + _AT_ONCE], views)
+
+    async def _serve(
+        self, here: dict[str, Worker], free: list[WorkerView], views: list[WorkerView]
+    ) -> None:
+        """Claims for these workers and sends what it got; `views` are of all that are here."""
         now_s = self._store.clock.steady_s()
         claims = await self._store.database.write(
             _claim_for,
-            views,
             free,
+            views,
             now_s + self._store.lease_s,
             now_s - workers.silence_limit_s(self._store.lease_s),
             self._store.clock.wall_s(),
@@ -255,8 +262,8 @@ class Dispatcher:
 
 def _claim_for(
     conn: Connection,
-    views: list[WorkerView],
     free: list[WorkerView],
+    others: list[WorkerView],
     expiry_s: Instant,
     heard_since_s: Instant,
     now_s: float,
@@ -270,11 +277,10 @@ def _claim_for(
         queued = leases.queue(conn, models, limit)
         keys = {str(q.key): q.key for q in queued}
         candidates = [q.candidate for q in queued]
-        everyone = views
         if any(candidate.failed_on for candidate in candidates):
             elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
-            everyone = views + [WorkerView(name, served) for name, served in elsewhere.items()]
-        chosen = assign(candidates, everyone)
+            others = others + [WorkerView(name, served) for name, served in elsewhere.items()]
+        chosen = assign(candidates, free, others)
         if len(queued) < limit or (len(chosen) == len(free) and all(a.warm for a in chosen)):
             break
     claims = (

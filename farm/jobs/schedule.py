@@ -79,7 +79,9 @@ class Assignment:
     warm: bool  # it has rendered this shape lately
 
 
-def assign(queue: Sequence[Candidate], workers: Iterable[WorkerView]) -> list[Assignment]:
+def assign(
+    queue: Sequence[Candidate], workers: Iterable[WorkerView], others: Iterable[WorkerView] = ()
+) -> list[Assignment]:
     """At most one shot for each worker that is idle or may be sent one ahead.
 
     `queue` is in order of service: priority, then age. Idle workers come first, and stay idle only
@@ -88,10 +90,11 @@ def assign(queue: Sequence[Candidate], workers: Iterable[WorkerView]) -> list[As
     for, within reach of the oldest shot of all (see MAX_OVERTAKES); else the oldest one.
 
     A worker that failed a shot before gets it again only when no other connected worker serves its
-    model, busy ones included: those will be free in a moment, and the shot that killed this one may
-    kill it again.
+    model, busy ones and `others` included: those will be free in a moment, and the shot that killed
+    this one may kill it again.
     """
     staying = [worker for worker in workers if not worker.leaving]
+    everyone = [*staying, *(worker for worker in others if not worker.leaving)]
     need = Counter(shot.shape for shot in queue)
     left = {shot.shot: shot for shot in queue}
     chosen: list[Assignment] = []
@@ -102,7 +105,7 @@ def assign(queue: Sequence[Candidate], workers: Iterable[WorkerView]) -> list[As
         for _, equals in itertools.groupby(list(left.values()), key=lambda shot: shot.priority):
             if not free:
                 break
-            able = {shot: _able(shot, free, staying) for shot in equals}
+            able = {shot: _able(shot, free, everyone) for shot in equals}
             for warm in (True, False):
                 for assignment in _match(able, free, need, warm=warm):
                     chosen.append(assignment)
@@ -111,12 +114,12 @@ def assign(queue: Sequence[Candidate], workers: Iterable[WorkerView]) -> list[As
 
 
 def _able(
-    shot: Candidate, free: Mapping[str, WorkerView], staying: Sequence[WorkerView]
+    shot: Candidate, free: Mapping[str, WorkerView], everyone: Sequence[WorkerView]
 ) -> list[str]:
     """Those of the free workers that the shot may go to."""
     serving = [w.worker for w in free.values() if shot.shape.model in w.models]
     if shot.failed_on and any(
-        shot.shape.model in w.models and w.worker not in shot.failed_on for w in staying
+        shot.shape.model in w.models and w.worker not in shot.failed_on for w in everyone
     ):
         return [worker for worker in serving if worker not in shot.failed_on]
     return serving

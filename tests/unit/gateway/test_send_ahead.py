@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from farm.gateway.server import Gateway
-from farm.jobs.params import RenderParams
+from farm.jobs.params import TINY, RenderParams
 from farm.render.fake import FakeRenderer
 from farm.render.renderer import OnStep, Rendered
 from farm.store import cordons, schema
@@ -216,3 +217,22 @@ def test_a_worker_is_given_the_shape_that_it_rendered_last(
     with running_worker(str(gateway.address), tmp_path, renderer=device):
         assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
     assert device.rendered == [1, 8, 2, 3, 4, 5, 6, 7]
+
+
+def test_workers_that_are_served_one_after_the_other_all_get_their_shots(
+    gateway: Gateway, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.dispatch._AT_ONCE", 1)
+    address, devices = str(gateway.address), [Stepping(1), Stepping(1)]
+    other = dataclasses.replace(TINY, name="other")
+    with (
+        running_worker(address, tmp_path, model=other),
+        running_worker(address, tmp_path, renderer=devices[0]),
+        running_worker(address, tmp_path, renderer=devices[1]),
+    ):
+        eventually(lambda: [w.state for w in caller.workers()] == [Worker.ACTIVE] * 3)
+        job = caller.create(caller.shot("a"), caller.shot("b"))
+        eventually(lambda: [device.at for device in devices] == [1, 1])
+        for device in devices:
+            device.go_on.set()
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED

@@ -113,6 +113,13 @@ def test_warm_shapes(
     assert {(a.shot, a.worker) for a in assign(queue, workers)} == expected
 
 
+def test_a_worker_that_is_not_asked_now_is_waited_for_all_the_same() -> None:
+    queue, asked = [shot("a", "svd", "w")], [worker("w")]
+    assert [a.worker for a in assign(queue, asked)] == ["w"]
+    assert assign(queue, asked, [worker("w"), worker("x", idle=False)]) == []
+    assert assign(queue, asked, [worker("x", leaving=True)]) != []
+
+
 def test_an_assignment_says_whether_it_is_warm() -> None:
     queue = [nth(1, WIDE), nth(2, TALL)]
     chosen = assign(queue, [worker("w", warm=(WIDE,)), worker("x")])
