@@ -10,7 +10,7 @@ from farm.cluster.session import Session
 from svdfarm.v1 import session_service_pb2 as pb
 
 
-@dataclass
+@dataclass(eq=False)  # two are never the same
 class Holding:
     """A lease that this worker holds, from Assign to Settled."""
 
