@@ -7,6 +7,7 @@ for leases that ran out, one for those that another gateway took back or cancell
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,9 @@ log = structlog.get_logger()
 _LOOK_AHEAD = 4
 _LOOK_FAR_AHEAD = MAX_OVERTAKES
 _AT_ONCE = 64  # workers that are served in one transaction: the choice takes workers times shots
+_IMAGES_AT_ONCE = 8  # in memory on their way, up to 16 MiB each
 _PAUSE_AFTER_ERROR_S = 1.0
+_LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Dispatcher:
         self._room = room
         self._stall_s = stall_s
         self._full = False
+        # While images cannot be read, shots wait, each time twice as long.
+        self._outage_s = _PAUSE_AFTER_ERROR_S / 2
+        self._not_before_s = 0.0
+        self._image_reads = asyncio.Semaphore(_IMAGES_AT_ONCE)
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -75,6 +82,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatches until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             tasks.create_task(self._forever(self._dispatch))
             tasks.create_task(self._forever(self._take_back))
             tasks.create_task(self._forever(self._let_go))
@@ -93,6 +101,9 @@ class Dispatcher:
         self._wake.clear()
         if not self._has_room():
             return
+        pause_s = self._not_before_s - asyncio.get_running_loop().time()
+        if pause_s > 0:  # each try is an attempt of a shot, though it costs it nothing
+            await asyncio.sleep(pause_s)
         here = {worker.id: worker for worker in self._workers}
         views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = [v for v in views if (v.idle or v.ahead) and not v.leaving and v.models]
@@ -117,11 +128,23 @@ class Dispatcher:
         for claim in claims:
             worker = here[claim.shot.worker or ""]
             worker.hold(claim.lease, shape_of(claim.shot.params))
-        wanted = {claim.shot.image_sha256 for claim in claims}
-        images = dict(zip(wanted, await asyncio.gather(*map(self._image, wanted)), strict=True))
+        by_image: defaultdict[str, list[tuple[Worker, Claim]]] = defaultdict(list)
         for claim in claims:
-            worker = here[claim.shot.worker or ""]
-            await self._send(worker, claim, images[claim.shot.image_sha256])
+            by_image[claim.shot.image_sha256].append((here[claim.shot.worker or ""], claim))
+        for sha256, of_image in by_image.items():
+            # Not waited for: an image that is slow to come delays no other.
+            self._tasks.create_task(self._send_all(sha256, of_image))
+
+    async def _send_all(self, sha256: str, claims: list[tuple[Worker, Claim]]) -> None:
+        """Sends claims of one image; one that cannot be sent is left to be taken back."""
+        async with self._image_reads:
+            image = await self._image(sha256)
+            for worker, claim in claims:
+                try:
+                    await self._send(worker, claim, image)
+                except Exception as error:  # the store is away: nobody may renew this lease now
+                    log.error("assign.failed", shot=str(claim.lease.shot), exc_info=error)
+                    worker.drop(claim.lease)
 
     def _has_room(self) -> bool:
         """Whether shots may start. Where they may not, `_take_back` wakes us to look again."""
@@ -134,11 +157,17 @@ class Dispatcher:
 
     async def _image(self, sha256: str) -> bytes | _NoImage:
         try:
-            return await self._store.blobs.read_whole(image_key(sha256))
+            image = await self._store.blobs.read_whole(image_key(sha256))
         except FileNotFoundError:
             return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
         except (StoreAway, OSError) as error:
+            now_s = asyncio.get_running_loop().time()
+            if now_s >= self._not_before_s:  # not once more for each image of one outage
+                self._outage_s = min(self._outage_s * 2, _LONGEST_PAUSE_S)
+                self._not_before_s = now_s + self._outage_s
             return _NoImage(Reason.STORE_AWAY, str(error))
+        self._outage_s = _PAUSE_AFTER_ERROR_S / 2
+        return image
 
     async def _send(self, worker: Worker, claim: Claim, image: bytes | _NoImage) -> None:
         shot, lease = claim.shot, claim.lease

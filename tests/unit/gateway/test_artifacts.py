@@ -88,10 +88,10 @@ def test_a_server_that_is_away_for_longer_loses_nothing(
             faults.answers[:] = [503] * 1000
             job = caller.create(shot)
             # More often than a shot may be tried.
-            eventually(lambda: len(faults.answers) < 985)
+            eventually(lambda: len(faults.answers) < 990)
             assert caller.shots(job.name)[0].state in (Shot.QUEUED, Shot.RENDERING)
             faults.answers.clear()
             assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
             (shot,) = caller.shots(job.name)
-            assert method == "GET" or shot.attempt_count == 1
+            assert shot.attempt_count <= (6 if method == "GET" else 1)
             assert len(caller.download(shot.video.name)) == shot.video.size_bytes
