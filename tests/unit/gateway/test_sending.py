@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,11 @@ def away(*_: object) -> None:
 def test_an_outage_of_the_images_costs_few_attempts(
     gateway: Gateway, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    back_s = time.monotonic() + 3
     read: Callable[[str], Any] = gateway._store.blobs.read_whole
 
     async def read_whole(key: str) -> bytes:
-        nonlocal asked
-        asked += 1
-        if asked <= 3:
+        if time.monotonic() < back_s:
             away()
         return bytes(await read(key))
 
@@ -40,8 +39,8 @@ def test_an_outage_of_the_images_costs_few_attempts(
     with running_worker(str(gateway.address), tmp_path):
         assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
     (shot,) = caller.shots(job.name)
-    # One for each time that it was tried: after 1, 2 and 4 seconds.
-    assert shot.attempt_count == 4
+    # One each time that it was tried: at once, after 1 second, after 2 more, and after 4 more.
+    assert shot.attempt_count <= 4
 
 
 def test_a_claim_that_can_be_neither_sent_nor_handed_back_is_taken_back(
