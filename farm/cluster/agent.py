@@ -2,7 +2,8 @@
 
 Threads, started by `start` and ended by `stop`: `dial` holds the session and reads it;
 `heartbeat` renews the leases, whatever the renderer does; `render` renders one shot after the
-other. A report is kept until the gateway has settled it, and sent again in the next session.
+other; `upload_all` puts videos into the farm's bucket, where the gateway links them there. A report
+is kept until the gateway has settled it, and sent again in the next session.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import grpc
 import structlog
 
+from farm.cluster.direct import NotUploaded, put_video
 from farm.cluster.session import Session, SessionBroken
 from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
@@ -37,6 +39,7 @@ _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
 _PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
 _LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
+_NO_BUCKET_S = 600.0  # over the session, once the bucket could not be reached
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -90,9 +93,11 @@ class Agent:
         self._heartbeat_s = 0.2  # until a gateway says how often
         self._stopped = threading.Event()
         self._todo: queue.SimpleQueue[Holding | None] = queue.SimpleQueue()
+        self._linked: queue.SimpleQueue[tuple[Session, pb.UploadLink] | None] = queue.SimpleQueue()
+        self._no_bucket_until_s = 0.0
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (self._dial, self._heartbeat, self._render_all)
+            for target in (self._dial, self._heartbeat, self._render_all, self._upload_all)
         ]
 
     def start(self) -> None:
@@ -154,6 +159,7 @@ class Agent:
         """Ends the session and the threads."""
         self._stopped.set()
         self._todo.put(None)
+        self._linked.put(None)
         with self._lock:
             for holding in self._holdings.values():
                 holding.cancelled.set()
@@ -214,10 +220,13 @@ class Agent:
                     self._tell_leaving()
             case "settled":
                 self._settled(response.settled)
+            case "upload_link":
+                self._linked.put((session, response.upload_link))
 
     def _welcomed(self, session: Session, welcome: pb.Welcome) -> None:
         with self._lock:
             self._heartbeat_s = welcome.heartbeat_interval.ToMicroseconds() / 1e6
+            session.links_videos = welcome.direct_upload
             self._session = session
             ready = self._renderer is not None
             if self._leaving:
@@ -352,8 +361,19 @@ class Agent:
             if session is None or report is None or holding.sent_in is session:
                 return
             holding.sent_in = session
+        if (
+            holding.video is not None
+            and session.links_videos
+            and time.monotonic() >= self._no_bucket_until_s
+        ):
+            request = pb.UploadRequest(lease=holding.lease, video=report.done.video)
+            session.send_first(pb.SessionRequest(upload_request=request))
+            return  # the link comes to `upload_all`
+        self._send(session, holding, report)
+
+    def _send(self, session: Session, holding: Holding, report: pb.SessionRequest) -> None:
         try:
-            if holding.video is not None:
+            if holding.video is not None and not report.done.uploaded:
                 session.send_video(holding.lease, holding.video)
             session.send(report)
         except SessionBroken:
@@ -364,6 +384,32 @@ class Agent:
                 holding.report = _failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
                 holding.video, holding.sent_in = None, None
             self._send_report(holding)
+
+    # upload
+
+    def _upload_all(self) -> None:
+        while (linked := self._linked.get()) is not None:
+            session, link = linked
+            with self._lock:
+                holding = self._holdings.get(link.lease.token)
+                if holding is None or holding.report is None or holding.sent_in is not session:
+                    continue
+                report, video = holding.report, holding.video
+            if video is not None and link.url and self._upload(link, video):
+                uploaded = pb.SessionRequest()
+                uploaded.CopyFrom(report)
+                uploaded.done.uploaded = True
+                report = uploaded
+            self._send(session, holding, report)
+
+    def _upload(self, link: pb.UploadLink, video: Path) -> bool:
+        try:
+            put_video(link, video, self._stopped)
+        except (NotUploaded, OSError) as error:
+            log.warning("upload.failed", shot=link.lease.shot, error=str(error))
+            self._no_bucket_until_s = time.monotonic() + _NO_BUCKET_S
+            return False
+        return True
 
 
 def _remove_leftovers(folder: Path) -> None:
