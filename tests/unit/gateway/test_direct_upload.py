@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -78,9 +78,16 @@ def farm(
         yield gateway, Caller(channel)
 
 
-def rendered(gateway: Gateway, caller: Caller, folder: Path, count: int = 1) -> Job:
+def rendered(
+    gateway: Gateway,
+    caller: Caller,
+    folder: Path,
+    count: int = 1,
+    before: Callable[[], None] = lambda: None,
+) -> Job:
     """A job of `count` shots, ended, all of them by their first attempt."""
     job = caller.create(*(caller.shot(f"s{n}") for n in range(count)))
+    before()  # the next PUT is the worker's
     with running_worker(str(gateway.address), folder):
         ended = caller.watch(job.name)[-1].job
     assert ended.state == Job.SUCCEEDED
@@ -121,9 +128,11 @@ def test_a_bucket_that_fails_at_times_costs_no_attempt(
     with faulty(s3) as faults:
         bucket = dataclasses.replace(s3.bucket(), endpoint=faults.endpoint)
         with farm(tmp_path / "data", bucket) as (gateway, caller):
-            caller.upload()  # by the gateway, before the faults begin
-            faults.answers[:], faults.lost_replies = answers, lost_replies
-            rendered(gateway, caller, tmp_path)
+
+            def fail() -> None:
+                faults.answers[:], faults.lost_replies = answers, lost_replies
+
+            rendered(gateway, caller, tmp_path, before=fail)
             assert (faults.answers, faults.lost_replies) == ([], 0)
         assert spooled == []
         assert len(videos(bucket)) == 1
@@ -408,4 +417,21 @@ def test_an_older_worker_sends_its_video_over_the_session(
         worker.tell(video_chunk=pb.VideoChunk(lease=lease, data=content))
         worker.tell(done=pb.Done(lease=lease, video=claim(content)))
         assert worker.told("settled").settled.accepted
+        assert caller.download(caller.shots(job.name)[0].video.name) == content
+
+
+def test_a_report_with_another_token_takes_no_published_video_away(
+    s3: S3Server, tmp_path: Path, content: bytes
+) -> None:
+    bucket = s3.bucket()
+    with (
+        farm(tmp_path / "data", bucket) as (gateway, caller),
+        old_hand(gateway) as worker,
+    ):
+        job = caller.create(caller.shot())
+        lease = worker.told("assign").assign.lease
+        assert put(worker.link(lease, claim(content)), content) == 200
+        assert worker.ends(lease, claim(content))
+        lease.token = "another"
+        assert not worker.ends(lease, claim(content))
         assert caller.download(caller.shots(job.name)[0].video.name) == content
