@@ -140,7 +140,8 @@ def faulty(server: S3Server) -> Iterator[Faults]:
             faults.seen.append((self.command, self.path))
             bad = self.command in faults.methods
             if bad and faults.answers and (state := faults.answers.pop(0)):
-                self._reply(state, [("etag", '"an-etag"')], b"")
+                told = [("etag", '"an-etag"'), ("last-modified", self.date_time_string())]
+                self._reply(state, told, b"")
                 return
             asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
             try:

@@ -16,7 +16,7 @@ import typer
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token
-from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint
+from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 from farm.cli.sizes import read_size_bytes
 
 DEFAULT_HTTP = "127.0.0.1:8080"
@@ -48,6 +48,15 @@ Artifacts = Annotated[
         metavar="s3://BUCKET/PREFIX",
         help="Where images and videos are kept; keys and endpoint in AWS_ACCESS_KEY_ID, "
         "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL.  [FARM_ARTIFACTS; default: a folder in --data]",
+        show_default=False,
+    ),
+]
+DirectUpload = Annotated[
+    bool | None,
+    typer.Option(
+        "--direct-upload/--no-direct-upload",
+        help="Workers put videos into the bucket of --artifacts themselves, with links that the "
+        "gateway signs.  [FARM_DIRECT_UPLOAD; default: over the gateway]",
         show_default=False,
     ),
 ]
@@ -129,6 +138,7 @@ def up(
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
+    direct_upload: DirectUpload = None,
     retention: Retention = None,
     workers: WorkerCount = None,
     model: Model = None,
@@ -155,6 +165,7 @@ def up(
         data=data_folder(settings, data),
         database=settings.find("database", database),
         artifacts=settings.find("artifacts", artifacts),
+        direct_upload=settings.get("direct_upload", direct_upload, False),
         retention=given_retention,
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
@@ -180,6 +191,7 @@ def gateway(
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
+    direct_upload: DirectUpload = None,
     retention: Retention = None,
     worker_address: WorkerAddress = None,
     model: Annotated[
@@ -223,7 +235,12 @@ def gateway(
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
             data=data_folder(settings, data),
             database=read_url(database_url) if database_url else None,
-            artifacts=Bucket.read(given_artifacts, s3_endpoint()) if given_artifacts else None,
+            artifacts=(
+                Bucket.read(given_artifacts, s3_endpoint(), s3_region())
+                if given_artifacts
+                else None
+            ),
+            direct_upload=settings.get("direct_upload", direct_upload, False),
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,

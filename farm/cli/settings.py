@@ -27,6 +27,7 @@ KEYS: Mapping[str, type] = {
     "data": str,
     "database": str,
     "artifacts": str,
+    "direct_upload": bool,
     "retention": str,
     "stall_timeout": str,
     "disk_reserve": str,
@@ -35,7 +36,7 @@ KEYS: Mapping[str, type] = {
     "device": str,
 }
 
-Value = TypeVar("Value", str, int, float)
+Value = TypeVar("Value", str, int, float, bool)
 
 
 class SettingsInvalid(Exception):
@@ -89,6 +90,11 @@ def s3_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
     return next((environ[name] for name in names if environ.get(name)), None)
 
 
+def s3_region(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The bucket's region, by the names that Amazon's own programs read."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+
+
 def _from_file(path: Path) -> Mapping[str, str | int | float]:
     try:
         with path.open("rb") as file:
@@ -104,16 +110,22 @@ def _from_file(path: Path) -> Mapping[str, str | int | float]:
             raise SettingsInvalid(f"{path}: unknown key {key!r}; {hint}")
         kind = KEYS[key]
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-        if isinstance(value, bool) or not fits:
+        if isinstance(value, bool) is not (kind is bool) or not fits:
             raise SettingsInvalid(f"{path}: {key} is {value!r}; allowed: {_KINDS[kind]}")
     return found
 
 
 def _converted(given: str, kind: Callable[[str], Any], name: str) -> Any:
     try:
-        return kind(given)
-    except ValueError:
+        return _SWITCH[given.lower()] if kind is bool else kind(given)
+    except (ValueError, KeyError):
         raise SettingsInvalid(f"{name} is {given!r}; allowed: {_KINDS[kind]}") from None
 
 
-_KINDS: Mapping[Any, str] = {str: "text", int: "a whole number", float: "a number"}
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
+_KINDS: Mapping[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}

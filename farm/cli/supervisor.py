@@ -47,6 +47,7 @@ class FarmSettings:
     database: str | None = None
     retention: str | None = None
     artifacts: str | None = None
+    direct_upload: bool = False
 
 
 class Child:
@@ -169,6 +170,7 @@ class FarmProcesses:
             arguments += ["--retention", settings.retention]
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
+        arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
         secrets = {"FARM_TOKEN": settings.token, "FARM_DATABASE": settings.database}
         self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
         self._workers: Child | None = None

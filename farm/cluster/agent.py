@@ -2,8 +2,9 @@
 
 Threads, started by `start` and ended by `stop`: `dial` holds the session and reads it;
 `heartbeat` renews the leases, whatever the renderer does; `render_all` renders one shot after the
-other; `write_all` encodes and sends what was rendered, while the next shot renders. A report is
-kept until the gateway has settled it, and sent again in the next session.
+other; `write_all` encodes and sends what was rendered, while the next shot renders; `upload_all`
+puts videos into the farm's bucket, where the gateway links them there. A report is kept until the
+gateway has settled it, and sent again in the next session.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import grpc
 import structlog
 
+from farm.cluster.direct import NotUploaded, put_video
 from farm.cluster.holding import Holding
 from farm.cluster.reports import done, failed, progress, reason_of, released
 from farm.cluster.session import Session, SessionBroken
@@ -41,6 +43,7 @@ _RETRY_MAX_S = 1.0
 _PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
 _LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
 _LEAVING = "the worker had to leave"
+_NO_BUCKET_S = 600.0  # over the session, once the bucket could not be reached
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -79,9 +82,12 @@ class Agent:
         # One clip waits while another is written: memory is bounded, and the device held up only
         # where writing and sending take longer than rendering.
         self._rendered: queue.Queue[tuple[Holding, Rendered] | None] = queue.Queue(maxsize=1)
+        self._linked: queue.SimpleQueue[tuple[Session, pb.UploadLink] | None] = queue.SimpleQueue()
+        self._no_bucket_until_s = 0.0
+        run = (self._dial, self._heartbeat, self._render_all, self._write_all, self._upload_all)
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
-            for target in (self._dial, self._heartbeat, self._render_all, self._write_all)
+            for target in run
         ]
 
     def start(self) -> None:
@@ -141,6 +147,7 @@ class Agent:
     def stop(self) -> None:
         """Ends the session and the threads."""
         self._stopped.set()
+        self._linked.put(None)
         with self._lock:
             for holding in self._holdings.values():
                 holding.cancelled.set()
@@ -200,10 +207,13 @@ class Agent:
                 self._leave()
             case "settled":
                 self._settled(response.settled)
+            case "upload_link":
+                self._linked.put((session, response.upload_link))
 
     def _welcomed(self, session: Session, welcome: pb.Welcome) -> None:
         with self._lock:
             self._heartbeat_s = welcome.heartbeat_interval.ToMicroseconds() / 1e6
+            session.links_videos = welcome.direct_upload
             self._session = session
             ready = self._renderer is not None
             if self._leaving:
@@ -372,8 +382,19 @@ class Agent:
             if session is None or report is None or holding.sent_in is session:
                 return
             holding.sent_in = session
+        if (
+            holding.video is not None
+            and session.links_videos
+            and time.monotonic() >= self._no_bucket_until_s
+        ):
+            request = pb.UploadRequest(lease=holding.lease, video=report.done.video)
+            session.send_first(pb.SessionRequest(upload_request=request))
+            return  # the link comes to `upload_all`
+        self._send(session, holding, report)
+
+    def _send(self, session: Session, holding: Holding, report: pb.SessionRequest) -> None:
         try:
-            if holding.video is not None:
+            if holding.video is not None and not report.done.uploaded:
                 session.send_video(holding.lease, holding.video)
                 session.send(report)
             else:  # it need not wait for the video of another shot
@@ -386,6 +407,32 @@ class Agent:
                 holding.report = failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
                 holding.video, holding.sent_in = None, None
             self._send_report(holding)
+
+    # upload
+
+    def _upload_all(self) -> None:
+        while (linked := self._linked.get()) is not None:
+            session, link = linked
+            with self._lock:
+                holding = self._holdings.get(link.lease.token)
+                if holding is None or holding.report is None or holding.sent_in is not session:
+                    continue
+                report, video = holding.report, holding.video
+            if video is not None and link.url and self._upload(link, video):
+                uploaded = pb.SessionRequest()
+                uploaded.CopyFrom(report)
+                uploaded.done.uploaded = True
+                report = uploaded
+            self._send(session, holding, report)
+
+    def _upload(self, link: pb.UploadLink, video: Path) -> bool:
+        try:
+            put_video(link, video, self._stopped)
+        except (NotUploaded, OSError) as error:
+            log.warning("upload.failed", shot=link.lease.shot, error=str(error))
+            self._no_bucket_until_s = time.monotonic() + _NO_BUCKET_S
+            return False
+        return True
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -41,6 +41,7 @@ class Session:
         self._urgent: deque[pb.SessionRequest] = deque()
         self._outbox: deque[pb.SessionRequest] = deque()
         self._ended = False
+        self.links_videos = False  # whether the gateway answers UploadRequest
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         stub = pb_grpc.SessionServiceStub(self._channel)
         self._call = stub.Session(self._requests(), metadata=metadata)

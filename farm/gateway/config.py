@@ -67,6 +67,7 @@ class GatewayConfig:
     data: Path
     database: URL | None = None  # None: a SQLite file in `data`; a URL's repr hides its password
     artifacts: Bucket | None = None  # None: a folder in `data`
+    direct_upload: bool = False  # workers put their videos into the bucket themselves
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
@@ -86,6 +87,11 @@ class GatewayConfig:
         if self.stall_s <= 0:
             raise ConfigInvalid(
                 f"stall_timeout is {self.stall_s:g} s; allowed: from 1s, such as 10m"
+            )
+        if self.direct_upload and self.artifacts is None:
+            raise ConfigInvalid(
+                "--direct-upload needs a bucket that workers can upload to: give one with "
+                "--artifacts s3://BUCKET/PREFIX, or leave it out"
             )
         for address in (self.address, self.worker_address, self.http):
             if address and not address.is_loopback and not self.token:

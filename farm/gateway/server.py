@@ -206,7 +206,12 @@ def _bind(server: grpc.aio.Server, address: Address) -> Address:
 async def serving(config: GatewayConfig) -> AsyncIterator[Gateway]:
     """A gateway for the length of a with block."""
     store = await asyncio.to_thread(
-        Store.open, config.data, config.database, config.artifacts, lease_s=config.lease_s
+        Store.open,
+        config.data,
+        config.database,
+        config.artifacts,
+        direct_upload=config.direct_upload,
+        lease_s=config.lease_s,
     )
     gateway = Gateway(config, store)
     try:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 import structlog
 
 from farm.gateway.convert import lease_from_wire, lease_to_wire
+from farm.gateway.direct import publish_uploaded, upload_link
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.names import worker_id
@@ -71,6 +72,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             welcome=pb.Welcome(
                 heartbeat_interval=duration(self._heartbeat_s),
                 lease_duration=duration(self._store.lease_s),
+                direct_upload=self._store.links is not None,
             )
         )
         # In its place first: who takes back an older session's shots sees that the worker is back.
@@ -146,6 +148,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
                     await self._progress(worker, lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
+            case "upload_request":
+                lease = lease_from_wire(request.upload_request.lease)
+                self._spawn(self._link(worker, lease, request.upload_request))
             case "done":
                 lease = lease_from_wire(request.done.lease)
                 upload = uploads.pop(lease.token, None) or self._new_upload()
@@ -196,6 +201,15 @@ class SessionService(pb_grpc.SessionServiceServicer):
             uploads[token] = self._new_upload()
         uploads[token].write(chunk.offset_bytes, chunk.data)
 
+    async def _link(self, worker: Worker, lease: Lease, request: pb.UploadRequest) -> None:
+        link = pb.UploadLink()
+        if worker.holds(lease):  # else it was lost since; Done will be refused
+            if worker.rendered(lease, 1.0):  # progress may be lost
+                self._dispatcher.wake()
+            link = await upload_link(self._store, lease, request.video)
+        link.lease.CopyFrom(request.lease)
+        worker.send(pb.SessionResponse(upload_link=link))
+
     def _new_upload(self) -> Upload:
         return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
 
@@ -216,7 +230,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
     async def _publish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> bool:
         render_duration_s = done.render_duration.ToMicroseconds() / 1e6
         try:
-            accepted = await publish(self._store, lease, upload, done.video, render_duration_s)
+            if done.uploaded:
+                ending = publish_uploaded(self._store, lease, done.video, render_duration_s)
+            else:
+                ending = publish(self._store, lease, upload, done.video, render_duration_s)
+            accepted = await ending
         except UploadRefused as error:
             return await self._dispatcher.fail(worker, lease, error.reason, str(error))
         except StoreAway:  # the video is whole: the worker brings it again

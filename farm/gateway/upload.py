@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
-from farm.store import jobs, leases
+from farm.store import deletion, jobs, leases
 from farm.store.errors import is_disk_full
 from farm.store.records import Lease, Video
 from farm.store.store import Store
@@ -96,19 +96,26 @@ async def publish(
         raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
+    ending = store.publish(
+        video.key, upload.path, record, lease, claimed, video, render_duration_s, now_s
+    )
+    return await or_delete(store, video.key, ending)
+
+
+async def or_delete(store: Store, key: str, ending: Awaitable[bool]) -> bool:
+    """Waits for the end of a shot; where it is refused, its video goes, unless a row names it."""
+    accepted = False
     try:
-        accepted = await store.publish(
-            video.key, upload.path, _record, lease, claimed, video, render_duration_s, now_s
-        )
+        accepted = await ending
     except UploadRefused:
-        await asyncio.to_thread(store.blobs.delete, video.key)
+        await store.database.write(deletion.remove_unnamed, [key], store.blobs.delete)
         raise
     if not accepted:
-        await asyncio.to_thread(store.blobs.delete, video.key)
+        await store.database.write(deletion.remove_unnamed, [key], store.blobs.delete)
     return accepted
 
 
-def _record(
+def record(
     conn: Connection,
     lease: Lease,
     claimed: pb.Video,

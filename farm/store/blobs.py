@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, S3Store
 
 from farm.jobs.retention import KeptFile
+
+if TYPE_CHECKING:
+    from obstore import ReadableFile
 
 CHUNK_BYTES = 256 * 1024
 _RANGE_BYTES = 2**20  # read at a time: what a slow reader makes the gateway hold
@@ -66,6 +69,12 @@ class Blobs:
         with self._errors_told():
             answer = await obstore.get_async(self._store, key)
             return bytes(await answer.bytes_async())
+
+    @contextlib.contextmanager
+    def reader(self, key: str) -> Iterator[ReadableFile]:
+        """For some bytes here and there. Raises FileNotFoundError."""
+        with self._errors_told():
+            yield obstore.open_reader(self._store, key, buffer_size=64)
 
     def delete(self, *keys: str) -> None:
         """Deletes what is there under `keys`, and a folder with the last file in it."""

@@ -45,9 +45,10 @@ class Bucket:
     name: str
     prefix: str = ""
     endpoint: str | None = None
+    region: str | None = None
 
     @classmethod
-    def read(cls, given: str, endpoint: str | None = None) -> Self:
+    def read(cls, given: str, endpoint: str | None = None, region: str | None = None) -> Self:
         """Reads s3://BUCKET/PREFIX. Raises ArtifactsUnusable."""
         scheme, found, rest = given.partition("://")
         if not found or scheme != "s3":
@@ -70,7 +71,7 @@ class Bucket:
             raise ArtifactsUnusable(
                 f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST"
             )
-        return cls(name, prefix, endpoint)
+        return cls(name, prefix, endpoint, region)
 
     def __str__(self) -> str:
         path = f"s3://{self.name}" + (f"/{self.prefix}" if self.prefix else "")
@@ -81,7 +82,7 @@ class BucketBlobs(Blobs):
     """A prefix of a bucket. A PUT that was answered is durable; an object is whole or not there."""
 
     def __init__(self, bucket: Bucket) -> None:
-        endpoint = {} if bucket.endpoint is None else {"endpoint": bucket.endpoint}
+        given = {"endpoint": bucket.endpoint, "region": bucket.region}
         super().__init__(
             S3Store(
                 bucket.name,
@@ -91,7 +92,7 @@ class BucketBlobs(Blobs):
                     "timeout": timedelta(seconds=_REQUEST_S),
                 },
                 retry_config={"retry_timeout": timedelta(seconds=_RETRY_S), "max_retries": 5},
-                **endpoint,  # type: ignore[arg-type]
+                **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]
             )
         )
         self._bucket = bucket

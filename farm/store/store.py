@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
@@ -22,6 +22,9 @@ from farm.store.folder import FolderBlobs
 from farm.store.postgres import Postgres
 from farm.store.spool import Spool
 from farm.store.sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from farm.store.links import Links
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +42,7 @@ class Store:
     blobs: Blobs
     clock: Clock
     lease_s: float
+    links: Links | None  # for workers that put their videos into the bucket themselves
     _spool: Spool
     _lock: int | None
 
@@ -49,6 +53,7 @@ class Store:
         database_url: URL | None = None,
         bucket: Bucket | None = None,
         *,
+        direct_upload: bool = False,
         lease_s: float = 30.0,
         clock: Clock | None = None,
     ) -> Store:
@@ -73,6 +78,12 @@ class Store:
             undo.callback(spool.close)
             blobs = FolderBlobs(folder / "blobs") if bucket is None else BucketBlobs.open(bucket)
             undo.callback(blobs.close)
+            links = None
+            if direct_upload and bucket is not None:
+                from farm.store.links import Links  # botocore is large, and few need it
+
+                links = Links.open(bucket)
+                undo.callback(links.close)
 
             def first(conn: Connection) -> None:
                 leases.renew_all(conn, clock.steady_s() + lease_s)
@@ -80,7 +91,7 @@ class Store:
 
             database = Database.open(backend, first)
             undo.callback(database.close)
-            store = cls(database, blobs, clock, lease_s, spool, lock)
+            store = cls(database, blobs, clock, lease_s, links, spool, lock)
             undo.pop_all()
         return store
 
@@ -124,6 +135,8 @@ class Store:
         """Commits what was asked for and lets go of the folder."""
         self.database.close()
         self.blobs.close()
+        if self.links is not None:
+            self.links.close()
         self._spool.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -36,6 +36,7 @@ class SessionRequest(google.protobuf.message.Message):
     FAILED_FIELD_NUMBER: builtins.int
     RELEASED_FIELD_NUMBER: builtins.int
     DRAINING_FIELD_NUMBER: builtins.int
+    UPLOAD_REQUEST_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___Hello:
         """First, and only first."""
@@ -56,6 +57,8 @@ class SessionRequest(google.protobuf.message.Message):
     def released(self) -> global___Released: ...
     @property
     def draining(self) -> global___Draining: ...
+    @property
+    def upload_request(self) -> global___UploadRequest: ...
     def __init__(
         self,
         *,
@@ -68,10 +71,11 @@ class SessionRequest(google.protobuf.message.Message):
         failed: global___Failed | None = ...,
         released: global___Released | None = ...,
         draining: global___Draining | None = ...,
+        upload_request: global___UploadRequest | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["done", b"done", "draining", b"draining", "failed", b"failed", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "ready", b"ready", "released", b"released", "video_chunk", b"video_chunk"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["done", b"done", "draining", b"draining", "failed", b"failed", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "ready", b"ready", "released", b"released", "video_chunk", b"video_chunk"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "ready", "heartbeat", "progress", "video_chunk", "done", "failed", "released", "draining"] | None: ...
+    def HasField(self, field_name: typing.Literal["done", b"done", "draining", b"draining", "failed", b"failed", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "ready", b"ready", "released", b"released", "upload_request", b"upload_request", "video_chunk", b"video_chunk"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "draining", b"draining", "failed", b"failed", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "ready", b"ready", "released", b"released", "upload_request", b"upload_request", "video_chunk", b"video_chunk"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "ready", "heartbeat", "progress", "video_chunk", "done", "failed", "released", "draining", "upload_request"] | None: ...
 
 global___SessionRequest = SessionRequest
 
@@ -86,6 +90,7 @@ class SessionResponse(google.protobuf.message.Message):
     CANCEL_FIELD_NUMBER: builtins.int
     DRAIN_FIELD_NUMBER: builtins.int
     SETTLED_FIELD_NUMBER: builtins.int
+    UPLOAD_LINK_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> global___Welcome:
         """First, and only first."""
@@ -98,6 +103,8 @@ class SessionResponse(google.protobuf.message.Message):
     def drain(self) -> global___Drain: ...
     @property
     def settled(self) -> global___Settled: ...
+    @property
+    def upload_link(self) -> global___UploadLink: ...
     def __init__(
         self,
         *,
@@ -106,10 +113,11 @@ class SessionResponse(google.protobuf.message.Message):
         cancel: global___Cancel | None = ...,
         drain: global___Drain | None = ...,
         settled: global___Settled | None = ...,
+        upload_link: global___UploadLink | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "assign", "cancel", "drain", "settled"] | None: ...
+    def HasField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "assign", "cancel", "drain", "settled", "upload_link"] | None: ...
 
 global___SessionResponse = SessionResponse
 
@@ -247,6 +255,31 @@ class VideoChunk(google.protobuf.message.Message):
 global___VideoChunk = VideoChunk
 
 @typing.final
+class UploadRequest(google.protobuf.message.Message):
+    """Asks where to put a finished video, instead of VideoChunk. Only where Welcome has direct_upload."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: builtins.int
+    VIDEO_FIELD_NUMBER: builtins.int
+    @property
+    def lease(self) -> global___Lease: ...
+    @property
+    def video(self) -> svdfarm.v1.resources_pb2.Video:
+        """As in Done."""
+
+    def __init__(
+        self,
+        *,
+        lease: global___Lease | None = ...,
+        video: svdfarm.v1.resources_pb2.Video | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["lease", b"lease", "video", b"video"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease", "video", b"video"]) -> None: ...
+
+global___UploadRequest = UploadRequest
+
+@typing.final
 class Done(google.protobuf.message.Message):
     """The whole video was sent."""
 
@@ -255,6 +288,9 @@ class Done(google.protobuf.message.Message):
     LEASE_FIELD_NUMBER: builtins.int
     VIDEO_FIELD_NUMBER: builtins.int
     RENDER_DURATION_FIELD_NUMBER: builtins.int
+    UPLOADED_FIELD_NUMBER: builtins.int
+    uploaded: builtins.bool
+    """The video is where an UploadLink leads; no VideoChunk was sent."""
     @property
     def lease(self) -> global___Lease: ...
     @property
@@ -269,9 +305,10 @@ class Done(google.protobuf.message.Message):
         lease: global___Lease | None = ...,
         video: svdfarm.v1.resources_pb2.Video | None = ...,
         render_duration: google.protobuf.duration_pb2.Duration | None = ...,
+        uploaded: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease", "render_duration", b"render_duration", "video", b"video"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["lease", b"lease", "render_duration", b"render_duration", "video", b"video"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease", "render_duration", b"render_duration", "uploaded", b"uploaded", "video", b"video"]) -> None: ...
 
 global___Done = Done
 
@@ -335,6 +372,9 @@ class Welcome(google.protobuf.message.Message):
 
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     LEASE_DURATION_FIELD_NUMBER: builtins.int
+    DIRECT_UPLOAD_FIELD_NUMBER: builtins.int
+    direct_upload: builtins.bool
+    """UploadRequest is answered: the farm's bucket takes videos from the worker itself."""
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
         """How often to send Heartbeat."""
@@ -348,9 +388,10 @@ class Welcome(google.protobuf.message.Message):
         *,
         heartbeat_interval: google.protobuf.duration_pb2.Duration | None = ...,
         lease_duration: google.protobuf.duration_pb2.Duration | None = ...,
+        direct_upload: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["direct_upload", b"direct_upload", "heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]) -> None: ...
 
 global___Welcome = Welcome
 
@@ -440,6 +481,53 @@ class Drain(google.protobuf.message.Message):
     ) -> None: ...
 
 global___Drain = Drain
+
+@typing.final
+class UploadLink(google.protobuf.message.Message):
+    """Where to PUT a video, for some minutes and these bytes alone. If that fails, or `url` is empty,
+    the video goes over the session.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class HeadersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    LEASE_FIELD_NUMBER: builtins.int
+    URL_FIELD_NUMBER: builtins.int
+    HEADERS_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    """A secret, as it carries the right to write."""
+    @property
+    def lease(self) -> global___Lease: ...
+    @property
+    def headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """To send with it, and no others: they are signed."""
+
+    def __init__(
+        self,
+        *,
+        lease: global___Lease | None = ...,
+        url: builtins.str = ...,
+        headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["lease", b"lease"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["headers", b"headers", "lease", b"lease", "url", b"url"]) -> None: ...
+
+global___UploadLink = UploadLink
 
 @typing.final
 class Settled(google.protobuf.message.Message):

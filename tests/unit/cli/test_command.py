@@ -160,6 +160,7 @@ def test_artifacts_that_cannot_be_kept_are_refused(cwd: Path, verb: str) -> None
         ("adress = 'x:1'", "unknown key 'adress'; did you mean address?"),
         ("zzz = 1", "unknown key 'zzz'; allowed: address"),
         ("workers = '2'", "workers is '2'; allowed: a whole number"),
+        ("direct_upload = 1", "direct_upload is 1; allowed: true or false"),
         ("workers = true", "workers is True; allowed: a whole number"),
         ("address = ", "farm.toml: "),
     ],
@@ -176,16 +177,32 @@ def test_a_wrong_farm_toml_is_refused_with_the_key(
     assert said in ended.err
 
 
+@pytest.mark.parametrize("verb", ["gateway", "up"])
+def test_direct_upload_without_a_bucket_is_refused(cwd: Path, verb: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "farm", verb, "--data", "data", "--address", "127.0.0.1:0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "FARM_DIRECT_UPLOAD": "true"},
+    )
+    assert ended.returncode == 1
+    assert "give one with --artifacts s3://BUCKET/PREFIX, or leave it out" in ended.stderr
+
+
 def test_a_variable_of_the_wrong_type_is_named(cwd: Path) -> None:
     with pytest.raises(SettingsInvalid, match="FARM_WORKERS is 'two'; allowed: a whole number"):
         Settings.load({"FARM_WORKERS": "two"}, cwd)
+    with pytest.raises(SettingsInvalid, match="FARM_DIRECT_UPLOAD is 'on'; allowed: true or"):
+        Settings.load({"FARM_DIRECT_UPLOAD": "on"}, cwd)
 
 
 def test_every_setting_can_come_from_the_environment(cwd: Path) -> None:
-    settings = Settings.load({f"FARM_{key.upper()}": "7" for key in KEYS}, cwd)
+    settings = Settings.load({f"FARM_{key.upper()}": "1" for key in KEYS}, cwd)
 
     assert {key: settings.find(key, None) for key in KEYS} == {
-        key: kind("7") for key, kind in KEYS.items()
+        key: kind("1") for key, kind in KEYS.items()
     }
 
 

@@ -1,0 +1,111 @@
+"""A finished video that its worker put into the bucket itself: linked, checked, then committed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import Connection
+
+from farm.gateway.mp4 import Mp4Torn, check_boxes
+from farm.gateway.upload import UploadRefused, or_delete, record
+from farm.jobs.retention import GRACE_S
+from farm.jobs.retry import Reason
+from farm.store.records import Lease, Video
+from farm.store.store import Store
+from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import session_service_pb2 as session_pb
+
+if TYPE_CHECKING:
+    from farm.store.links import Links
+
+log = structlog.get_logger()
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PUT_LIMIT_BYTES = 5 * 2**30  # S3's own, of one PUT
+
+
+async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb.UploadLink:
+    """Where to put this attempt's video; empty where it is to come over the session."""
+    fits = _SHA256.fullmatch(video.sha256) and 0 < video.size_bytes <= _PUT_LIMIT_BYTES
+    if store.links is None or not fits:
+        return session_pb.UploadLink()
+    try:
+        # Role keys may have to be fetched anew first.
+        link = await asyncio.to_thread(
+            store.links.sign, lease.video_key(video.sha256), video.sha256, video.size_bytes
+        )
+    except Exception as error:  # the wall: a worker that got no answer would wait
+        log.error("link.not_signed", shot=str(lease.shot), exc_info=error)
+        return session_pb.UploadLink()
+    return session_pb.UploadLink(url=link.url, headers=link.headers)
+
+
+async def publish_uploaded(
+    store: Store, lease: Lease, claimed: pb.Video, render_duration_s: float
+) -> bool:
+    """Checks what the worker put into the bucket and ends the shot; False: the lease was lost.
+
+    As `publish`, but that the bucket took the hash. Raises UploadRefused.
+    """
+    if store.links is None or not _SHA256.fullmatch(claimed.sha256):
+        raise UploadRefused(Reason.VIDEO_BROKEN, "there was no link to upload the video with")
+    video = Video(
+        lease.video_key(claimed.sha256), claimed.sha256, claimed.size_bytes, claimed.frame_count
+    )
+    return await or_delete(
+        store, video.key, _publish(store, store.links, lease, claimed, video, render_duration_s)
+    )
+
+
+async def _publish(
+    store: Store,
+    links: Links,
+    lease: Lease,
+    claimed: pb.Video,
+    video: Video,
+    render_duration_s: float,
+) -> bool:
+    try:
+        found = await asyncio.to_thread(links.find, video.key)
+        # It has none where the video came over an earlier session, too late for its row.
+        sha256 = found.sha256 or await _hash(store, video.key)
+        if (sha256, found.size_bytes) != (video.sha256, video.size_bytes):
+            raise UploadRefused(
+                Reason.VIDEO_BROKEN,
+                f"{found.size_bytes} bytes with SHA-256 {sha256} are in the bucket, the worker "
+                f"uploaded {video.size_bytes} with {video.sha256}",
+            )
+        await asyncio.to_thread(_check_boxes, store, video)
+    except FileNotFoundError as error:
+        raise UploadRefused(
+            Reason.VIDEO_BROKEN, "the video that the worker uploaded is not in the bucket"
+        ) from error
+    now_s = store.clock.wall_s()
+    # Not to be collected for long: no other look is needed under the writers' lock.
+    sure = now_s - found.modify_time_s < GRACE_S / 2
+
+    def run(conn: Connection) -> bool:
+        if not sure and not store.blobs.has(video.key):
+            raise UploadRefused(Reason.VIDEO_BROKEN, "the uploaded video was collected meanwhile")
+        return record(conn, lease, claimed, video, render_duration_s, now_s)
+
+    return await store.database.write(run)
+
+
+async def _hash(store: Store, key: str) -> str:
+    digest = hashlib.sha256()
+    async for part in store.blobs.read(key):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _check_boxes(store: Store, video: Video) -> None:
+    try:
+        with store.blobs.reader(video.key) as file:
+            check_boxes(file, video.size_bytes)
+    except Mp4Torn as error:
+        raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
