@@ -426,6 +426,8 @@ class Agent:
             self._send(session, holding, report)
 
     def _upload(self, link: pb.UploadLink, video: Path) -> bool:
+        if time.monotonic() < self._no_bucket_until_s:  # found out since the link was asked for
+            return False
         try:
             put_video(link, video, self._stopped)
         except (NotUploaded, OSError) as error:
