@@ -47,7 +47,9 @@ class Rule:
 
 
 RULES: Mapping[Reason, Rule] = {
-    Reason.WORKER_LOST: Rule(3, Reason.POISON, speaks_against_worker=True),
+    # A worker that dies comes back under another name: this would only ever be counted against one
+    # that had been cut off.
+    Reason.WORKER_LOST: Rule(3, Reason.POISON),
     Reason.WORKER_DRAINED: Rule(3, Reason.WORKER_DRAINED, charged=False),
     Reason.NO_PROGRESS: Rule(3, Reason.NO_PROGRESS, speaks_against_worker=True),
     Reason.OUT_OF_MEMORY: Rule(3, Reason.OUT_OF_MEMORY, speaks_against_worker=True),

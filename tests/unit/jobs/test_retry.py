@@ -76,7 +76,7 @@ def test_only_a_lost_worker_can_leave_a_shot_unstarted() -> None:
 
 def test_what_is_the_shots_own_fault_does_not_speak_against_a_worker() -> None:
     itself = {"IMAGE_REJECTED", "PARAMS_REJECTED", "POISON"}
-    innocent = itself | {"WORKER_DRAINED", "DISK_FULL", "STORE_AWAY"}
+    innocent = itself | {"WORKER_LOST", "WORKER_DRAINED", "DISK_FULL", "STORE_AWAY"}
     assert {str(reason) for reason in set(Reason) - AGAINST_WORKER} == innocent
 
 
