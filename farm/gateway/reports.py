@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 
 import structlog
@@ -22,6 +23,8 @@ from svdfarm.v1 import session_service_pb2 as pb
 log = structlog.get_logger()
 
 _MESSAGE_LIMIT = 4096  # characters of a worker's error that are kept
+# Before a session ends because of the store: its worker dials at once and sends its video again.
+_PAUSE_AFTER_ERROR_S = 2.0
 
 
 class Reports:
@@ -43,13 +46,14 @@ class Reports:
     async def finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
         """Publishes a video and tells the worker how its attempt ended.
 
-        Where even a failure cannot be recorded, the session ends: the worker keeps its report and
-        brings it again.
+        Where the farm's own store cannot take it, or not even record a failure, the session ends:
+        the worker keeps its video and brings it again.
         """
         try:
             self._settle(worker, lease, await self._publish(worker, lease, done, upload))
         except Exception as error:  # the wall of this task
             log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
             worker.outbox.put_nowait(None)
         finally:
             upload.discard()
@@ -64,12 +68,13 @@ class Reports:
             accepted = await ending
         except UploadRefused as error:
             return await self._dispatcher.fail(worker, lease, error.reason, str(error))
-        except StoreAway:  # the video is whole: the worker brings it again
+        except (StoreAway, OSError):  # neither the shot's fault nor the worker's
             raise
         except Exception as error:
+            if is_disk_full(error):  # as the database says it
+                raise
             log.error("publish.failed", shot=str(lease.shot), exc_info=error)
-            reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
-            return await self._dispatcher.fail(worker, lease, reason, str(error))
+            return await self._dispatcher.fail(worker, lease, Reason.INTERNAL, str(error))
         log.info(
             "shot.succeeded" if accepted else "attempt.stale",
             shot=str(lease.shot),
