@@ -59,6 +59,11 @@ class Reports:
             upload.discard()
 
     async def _publish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> bool:
+        if not worker.holds(lease):  # its chunks were passed over
+            database, sha256 = self._store.database, done.video.sha256
+            if await database.read(leases.has_succeeded, lease, sha256):
+                log.info("report.repeated", shot=str(lease.shot), worker=worker.id)
+                return True
         render_duration_s = done.render_duration.ToMicroseconds() / 1e6
         try:
             if done.uploaded:

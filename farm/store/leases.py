@@ -228,12 +228,15 @@ def succeed(
             winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
             cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
         return True
+    return has_succeeded(conn, lease, video.sha256)
+
+
+def has_succeeded(conn: Connection, lease: Lease, sha256: str) -> bool:
+    """Whether an attempt has ended its shot with this video."""
     shot = schema.shot
     same = conn.execute(
         select(shot.c.number).where(
-            shot.c.state == ShotState.SUCCEEDED,
-            shot.c.video_sha256 == video.sha256,
-            *_holds(lease),
+            shot.c.state == ShotState.SUCCEEDED, shot.c.video_sha256 == sha256, *_holds(lease)
         )
     ).one_or_none()
     return same is not None
