@@ -105,12 +105,15 @@ class Reports:
         now_s = self._store.clock.wall_s()
         accepted = await self._store.database.write(leases.release, lease, now_s)
         self._dispatcher.settled(worker, lease)
-        self._settle(worker, lease, accepted)
+        self._answer(worker, lease, accepted)  # it answers our own Cancel: never late
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
-        worker.letting_go.discard(lease.token)
         if not accepted:
             log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
             self._spawn(self._roster.refuse(worker))
+        self._answer(worker, lease, accepted)
+
+    def _answer(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        worker.letting_go.discard(lease.token)
         settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
         worker.send(pb.SessionResponse(settled=settled))
