@@ -43,6 +43,11 @@ def test_judge(
     assert verdict.charged is (reason is not Reason.WORKER_DRAINED)
 
 
+def test_only_a_shot_that_lost_every_worker_is_poison() -> None:
+    verdict = judge(Reason.WORKER_LOST, History(3, alike=False))
+    assert (verdict.event, verdict.reason) == (ShotEvent.FAIL, Reason.WORKER_LOST)
+
+
 def test_out_of_memory_steps_down_before_it_is_charged() -> None:
     memory, seen = MemoryProfile.AS_STARTED, []
     for _ in MemoryProfile:
