@@ -70,7 +70,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Stores an image."""
         self._check_room()
-        return await intake.receive_image(self._store, requests, self._decoders)
+        return await intake.receive_image(self._store, requests, self._decoders, self._check_room)
 
     @unary
     async def GetImage(  # noqa: N802
