@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_an_upload_that_began_with_room_stops_where_there_is_none_left(
         nearly_low.render.UploadImage(parts())
     assert reason(refused.value) == "DISK_LOW"
     assert not list(spool.glob("*/*.image"))
+
+
+def test_a_job_that_was_accepted_is_told_again_on_a_low_disk(
+    nearly_low: Caller, tmp_path: Path
+) -> None:
+    request_id, shot = str(uuid.uuid4()), nearly_low.shot()
+    job = nearly_low.create(shot, request_id=request_id)
+    with ballast(tmp_path / "ballast"):
+        assert nearly_low.create(shot, request_id=request_id).name == job.name
+        with pytest.raises(grpc.RpcError) as refused:
+            nearly_low.create(shot, request_id=str(uuid.uuid4()))
+        assert reason(refused.value) == "DISK_LOW"
 
 
 @pytest.mark.parametrize(("text", "size_bytes"), [("0B", 0), ("3MiB", 3 * 2**20), ("2 GiB", 2**31)])
