@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
+import grpc
 import structlog
 
 from farm.gateway.convert import lease_from_wire, lease_to_wire
@@ -18,7 +19,7 @@ from farm.gateway.names import worker_id
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload
-from farm.gateway.wall import Context, invalid, streaming
+from farm.gateway.wall import Context, Refusal, invalid, streaming
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.store import inputs, leases
@@ -31,6 +32,8 @@ from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
 log = structlog.get_logger()
+
+_HELLO_S = 10.0  # that a caller may hold a session without saying who it is
 
 
 class SessionService(pb_grpc.SessionServiceServicer):
@@ -63,11 +66,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self, requests: AsyncIterator[pb.SessionRequest], context: Context
     ) -> AsyncGenerator[pb.SessionResponse, None]:
         """Greets a worker, then reads what it reports and writes what it is to do."""
-        first = await anext(aiter(requests), None)
-        if first is None or first.WhichOneof("message") != "hello":
-            raise invalid("hello", "is missing; the first message of a session is Hello")
-        worker = Worker(worker_id(first.hello.worker.name), first.hello.worker)
-        brought = _leases(first.hello)
+        hello = await _hello(requests)
+        worker = Worker(worker_id(hello.worker.name), hello.worker)
+        brought = _leases(hello)
         yield pb.SessionResponse(
             welcome=pb.Welcome(
                 heartbeat_interval=duration(self._heartbeat_s),
@@ -246,6 +247,18 @@ class SessionService(pb_grpc.SessionServiceServicer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def _hello(requests: AsyncIterator[pb.SessionRequest]) -> pb.Hello:
+    try:
+        async with asyncio.timeout(_HELLO_S):
+            first = await anext(aiter(requests), None)
+    except TimeoutError as error:
+        told = f"no Hello came within {_HELLO_S:g} s; it is the first message of a session"
+        raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, told, "DEADLINE_EXCEEDED") from error
+    if first is None or first.WhichOneof("message") != "hello":
+        raise invalid("hello", "is missing; the first message of a session is Hello")
+    return first.hello
 
 
 def _leases(hello: pb.Hello) -> list[Lease]:
