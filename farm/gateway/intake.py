@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,23 @@ JOB_FIELDS = ("display_name", "priority")  # what a caller may set in a job
 
 
 async def receive_image(
-    store: Store, requests: AsyncIterator[pb.UploadImageRequest], decoders: asyncio.Semaphore
+    store: Store,
+    requests: AsyncIterator[pb.UploadImageRequest],
+    decoders: asyncio.Semaphore,
+    check_room: Callable[[], None],
 ) -> resources_pb2.Image:
     """Reads, checks and stores one image; the same bytes twice make one.
 
     The bytes wait on disk, and `decoders` says how many are decoded at a time: many uploads at
-    once cost no memory.
+    once cost no memory. `check_room` raises where the disk is low: it is asked before each part is
+    written, as many uploads that began with room may fill what is kept back.
     """
     path = store.spool / f"{uuid.uuid4().hex}.image"
     try:
-        sha256, size_bytes = await _spool(path, requests)
+        sha256, size_bytes = await _spool(path, requests, check_room)
         async with decoders:
             size = (await asyncio.to_thread(open_image, path)).size
+        check_room()  # it is copied to where it stays
         image = Image(sha256, size_bytes, *size)
         now_s = store.clock.wall_s()
         await store.publish(image_key(sha256), path, inputs.put_image, image, now_s)
@@ -76,7 +81,9 @@ async def find_image(store: Store, sha256: str) -> Image:
     return image
 
 
-async def _spool(path: Path, requests: AsyncIterator[pb.UploadImageRequest]) -> tuple[str, int]:
+async def _spool(
+    path: Path, requests: AsyncIterator[pb.UploadImageRequest], check_room: Callable[[], None]
+) -> tuple[str, int]:
     digest, size_bytes = hashlib.sha256(), 0
     with path.open("wb") as file:
         async for request in requests:
@@ -88,6 +95,7 @@ async def _spool(path: Path, requests: AsyncIterator[pb.UploadImageRequest]) -> 
                     "IMAGE_TOO_LARGE",
                     {"limit_bytes": str(MAX_IMAGE_BYTES)},
                 )
+            check_room()
             digest.update(request.data)
             file.write(request.data)
     return digest.hexdigest(), size_bytes

@@ -70,7 +70,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Stores an image."""
         self._check_room()
-        return await intake.receive_image(self._store, requests, self._decoders)
+        return await intake.receive_image(self._store, requests, self._decoders, self._check_room)
 
     @unary
     async def GetImage(  # noqa: N802
@@ -85,9 +85,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CreateJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
-        self._check_room()
         models = await self._models()
         new = intake.read_job(request, models, await self._default())
+        if repeated := await self._store.database.read(jobs.find_repeated, new):
+            return job_to_wire(repeated, await self._notice(repeated))
+        self._check_room()
         now_s = self._store.clock.wall_s()
         job = await self._store.database.write(jobs.create_job, new, now_s)
         log.info("job.created", job=job.name, shots=job.shot_count)

@@ -8,20 +8,22 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
+import grpc
 import structlog
 
 from farm.gateway.convert import lease_from_wire, lease_to_wire
-from farm.gateway.direct import publish_uploaded, upload_link
+from farm.gateway.direct import upload_link
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.names import worker_id
+from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
-from farm.gateway.upload import Upload, UploadRefused, publish
-from farm.gateway.wall import Context, invalid, streaming
+from farm.gateway.upload import Upload
+from farm.gateway.wall import Context, Refusal, invalid, streaming
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.store import inputs, leases
-from farm.store.errors import StoreAway, is_disk_full
+from farm.store.errors import StoreAway
 from farm.store.records import Lease
 from farm.store.store import Store
 from farm.wire import duration, model_from_wire
@@ -31,7 +33,7 @@ from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
 log = structlog.get_logger()
 
-_MESSAGE_LIMIT = 4096  # characters of a worker's error that are kept
+_HELLO_S = 10.0  # that a caller may hold a session without saying who it is
 
 
 class SessionService(pb_grpc.SessionServiceServicer):
@@ -53,6 +55,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._feed = feed
         self._dispatcher = dispatcher
         self._roster = roster
+        self._reports = Reports(store, dispatcher, roster, self._spawn)
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,11 +66,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self, requests: AsyncIterator[pb.SessionRequest], context: Context
     ) -> AsyncGenerator[pb.SessionResponse, None]:
         """Greets a worker, then reads what it reports and writes what it is to do."""
-        first = await anext(aiter(requests), None)
-        if first is None or first.WhichOneof("message") != "hello":
-            raise invalid("hello", "is missing; the first message of a session is Hello")
-        worker = Worker(worker_id(first.hello.worker.name), first.hello.worker)
-        brought = _leases(first.hello)
+        hello = await _hello(requests)
+        worker = Worker(worker_id(hello.worker.name), hello.worker)
+        brought = _leases(hello)
         yield pb.SessionResponse(
             welcome=pb.Welcome(
                 heartbeat_interval=duration(self._heartbeat_s),
@@ -154,11 +155,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "done":
                 lease = lease_from_wire(request.done.lease)
                 upload = uploads.pop(lease.token, None) or self._new_upload()
-                self._spawn(self._finish(worker, lease, request.done, upload))
+                self._spawn(self._reports.finish(worker, lease, request.done, upload))
             case "failed":
-                await self._failed(worker, request.failed)
+                await self._reports.failed(worker, request.failed)
             case "released":
-                await self._released(worker, lease_from_wire(request.released.lease))
+                await self._reports.released(worker, lease_from_wire(request.released.lease))
             case "draining":
                 worker.leaving = True
                 await self._roster.change(worker)
@@ -213,69 +214,6 @@ class SessionService(pb_grpc.SessionServiceServicer):
     def _new_upload(self) -> Upload:
         return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
 
-    async def _finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
-        """Publishes a video and tells the worker how its attempt ended.
-
-        Where even a failure cannot be recorded, the session ends: the worker keeps its report and
-        brings it again.
-        """
-        try:
-            self._settle(worker, lease, await self._publish(worker, lease, done, upload))
-        except Exception as error:  # the wall of this task
-            log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
-            worker.outbox.put_nowait(None)
-        finally:
-            upload.discard()
-
-    async def _publish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> bool:
-        render_duration_s = done.render_duration.ToMicroseconds() / 1e6
-        try:
-            if done.uploaded:
-                ending = publish_uploaded(self._store, lease, done.video, render_duration_s)
-            else:
-                ending = publish(self._store, lease, upload, done.video, render_duration_s)
-            accepted = await ending
-        except UploadRefused as error:
-            return await self._dispatcher.fail(worker, lease, error.reason, str(error))
-        except StoreAway:  # the video is whole: the worker brings it again
-            raise
-        except Exception as error:
-            log.error("publish.failed", shot=str(lease.shot), exc_info=error)
-            reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
-            return await self._dispatcher.fail(worker, lease, reason, str(error))
-        log.info(
-            "shot.succeeded" if accepted else "attempt.stale",
-            shot=str(lease.shot),
-            attempt=lease.attempt,
-            worker=worker.id,
-        )
-        self._dispatcher.settled(worker, lease)
-        return accepted
-
-    async def _failed(self, worker: Worker, failed: pb.Failed) -> None:
-        lease = lease_from_wire(failed.lease)
-        try:
-            reason = Reason(failed.error.reason)
-        except ValueError:  # of a newer worker
-            reason = Reason.INTERNAL
-        message = failed.error.message[:_MESSAGE_LIMIT]
-        accepted = await self._dispatcher.fail(worker, lease, reason, message)
-        self._settle(worker, lease, accepted)
-
-    async def _released(self, worker: Worker, lease: Lease) -> None:
-        now_s = self._store.clock.wall_s()
-        accepted = await self._store.database.write(leases.release, lease, now_s)
-        self._dispatcher.settled(worker, lease)
-        self._settle(worker, lease, accepted)
-
-    def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
-        worker.letting_go.discard(lease.token)
-        if not accepted:
-            log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
-            self._spawn(self._roster.refuse(worker))
-        settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
-        worker.send(pb.SessionResponse(settled=settled))
-
     async def _take_back_unless_back(self, worker: Worker) -> None:
         """After a broken session: waits for the worker to come back, then requeues its shots."""
         await self._roster.leave(worker)
@@ -309,6 +247,18 @@ class SessionService(pb_grpc.SessionServiceServicer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def _hello(requests: AsyncIterator[pb.SessionRequest]) -> pb.Hello:
+    try:
+        async with asyncio.timeout(_HELLO_S):
+            first = await anext(aiter(requests), None)
+    except TimeoutError as error:
+        told = f"no Hello came within {_HELLO_S:g} s; it is the first message of a session"
+        raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, told, "DEADLINE_EXCEEDED") from error
+    if first is None or first.WhichOneof("message") != "hello":
+        raise invalid("hello", "is missing; the first message of a session is Hello")
+    return first.hello
 
 
 def _leases(hello: pb.Hello) -> list[Lease]:

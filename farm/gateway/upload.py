@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Awaitable
@@ -13,7 +14,6 @@ from sqlalchemy import Connection
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
-from farm.store.errors import is_disk_full
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
@@ -35,27 +35,26 @@ class Upload:
     size_bytes: int = 0
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     _file: io.BufferedWriter | None = None
-    refusal: UploadRefused | None = None
+    trouble: UploadRefused | OSError | None = None
 
     def write(self, offset_bytes: int, data: bytes) -> None:
-        """Appends a chunk; offset 0 starts over. What goes wrong is told by `publish`."""
+        """Appends a chunk; offset 0 starts over. What goes wrong is raised by `publish`."""
         try:
             if offset_bytes == 0:
                 self.close()
                 self._file = self.path.open("wb")
                 self._digest = hashlib.sha256()
                 self.size_bytes = 0
-                self.refusal = None
-            if self.refusal is not None:
+                self.trouble = None
+            if self.trouble is not None:
                 return
             if self._file is None or offset_bytes != self.size_bytes:
                 gap = f"a chunk at byte {offset_bytes}, but {self.size_bytes} bytes are here"
-                self.refusal = UploadRefused(Reason.VIDEO_BROKEN, gap)
+                self.trouble = UploadRefused(Reason.VIDEO_BROKEN, gap)
                 return
             self._file.write(data)
         except OSError as error:
-            reason = Reason.DISK_FULL if is_disk_full(error) else Reason.INTERNAL
-            self.refusal = UploadRefused(reason, f"the gateway cannot store the video: {error}")
+            self.trouble = error
             return
         self._digest.update(data)
         self.size_bytes += len(data)
@@ -68,9 +67,11 @@ class Upload:
         return self._digest.hexdigest()
 
     def discard(self) -> None:
-        """Removes the spooled bytes."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        """Removes the spooled bytes; where the disk does not let it, they go with the gateway."""
+        with contextlib.suppress(OSError):
+            self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
 
 async def publish(
@@ -79,11 +80,12 @@ async def publish(
     """Checks the spooled video, publishes it and ends the shot; False: the lease was lost.
 
     The worker decoded the file before it took its hash (docs/decisions/0015). Raises UploadRefused
-    where not all of that file came, or where it is not what was asked for.
+    where not all of that file came, or where it is not what was asked for, and OSError or StoreAway
+    where the farm's own store cannot take it.
     """
     sha256 = upload.close()
-    if upload.refusal is not None:
-        raise upload.refusal
+    if upload.trouble is not None:
+        raise upload.trouble
     if (sha256, upload.size_bytes) != (claimed.sha256, claimed.size_bytes):
         raise UploadRefused(
             Reason.VIDEO_BROKEN,

@@ -38,16 +38,22 @@ class MemoryProfile(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """How many attempts end with this reason before the shot does, and as what."""
+    """After how many charged attempts one that ends so ends the shot, and as what.
+
+    Charged attempts are counted together, whatever each ended with: how often a shot is rendered
+    is bounded by one number, and one that fails in several ways is not worth more tries.
+    """
 
     attempt_limit: int
-    ending: Reason
+    ending: Reason  # where every charged attempt ended so; else the reason itself
     charged: bool = True  # an interruption is nobody's fault and spends no attempt
     speaks_against_worker: bool = False  # where the shot succeeds at another one
 
 
 RULES: Mapping[Reason, Rule] = {
-    Reason.WORKER_LOST: Rule(3, Reason.POISON, speaks_against_worker=True),
+    # A worker that dies comes back under another name: this would only ever be counted against one
+    # that had been cut off.
+    Reason.WORKER_LOST: Rule(3, Reason.POISON),
     Reason.WORKER_DRAINED: Rule(3, Reason.WORKER_DRAINED, charged=False),
     Reason.NO_PROGRESS: Rule(3, Reason.NO_PROGRESS, speaks_against_worker=True),
     Reason.OUT_OF_MEMORY: Rule(3, Reason.OUT_OF_MEMORY, speaks_against_worker=True),
@@ -64,6 +70,7 @@ RULES: Mapping[Reason, Rule] = {
     Reason.POISON: Rule(1, Reason.POISON),
 }
 
+CHARGED = frozenset(reason for reason, rule in RULES.items() if rule.charged)
 AGAINST_WORKER = frozenset(reason for reason, rule in RULES.items() if rule.speaks_against_worker)
 
 # Workers that may be lost with a shot that they had not begun, before that is charged as well: a
@@ -87,6 +94,7 @@ class History:
     # Includes this attempt: it was counted at the claim, so that a shot that kills its worker, or
     # the gateway with it, cannot escape the count.
     charged_attempt_count: int
+    alike: bool = True  # the charged attempts before it ended with the same reason
     started: bool = True  # the worker said that it began
     unstarted_count: int = 0  # attempts before this one that were lost before they began
     memory: MemoryProfile = MemoryProfile.AS_STARTED  # of this attempt
@@ -112,7 +120,8 @@ def judge(reason: Reason, history: History) -> Verdict:
         return Verdict(ShotEvent.RETRY, reason, charged=False, memory=memory)
     if history.charged_attempt_count < rule.attempt_limit:
         return Verdict(ShotEvent.RETRY, reason, charged=True, memory=memory)
-    return Verdict(ShotEvent.FAIL, rule.ending, charged=True, memory=memory)
+    ending = rule.ending if history.alike else reason
+    return Verdict(ShotEvent.FAIL, ending, charged=True, memory=memory)
 
 
 def _was_bystander(reason: Reason, history: History) -> bool:

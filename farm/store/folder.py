@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
 from farm.store.blobs import Blobs, Content, PutMode
@@ -41,13 +41,16 @@ class FolderBlobs(Blobs):
         self._syncers.shutdown()
 
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
-        await obstore.put_async(self._store, key, content, mode=mode)
+        with self._errors_told():
+            await obstore.put_async(self._store, key, content, mode=mode)
         await self._sync(key)
 
     @contextlib.contextmanager
     def _errors_told(self) -> Iterator[None]:
         try:
             yield
+        except AlreadyExistsError:
+            raise
         except BaseError as error:
             raise OSError(str(error)) from error
 

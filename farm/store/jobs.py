@@ -35,17 +35,8 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
 
     Raises RequestConflict where that one had other content, NotFound for a missing image.
     """
-    if new.request_id is not None:
-        known = conn.execute(
-            select(schema.job).where(schema.job.c.request_id == new.request_id)
-        ).one_or_none()
-        if known is not None:
-            if known.request_sha256 != new.request_sha256:
-                raise RequestConflict(
-                    f"request_id {new.request_id} was used for jobs/{known.id}, whose content "
-                    "is different; send a new request_id for a new job"
-                )
-            return job_from_row(known)
+    if repeated := find_repeated(conn, new):
+        return repeated
     _require_images(conn, {shot.image_sha256 for shot in new.shots})
     row = conn.execute(
         insert(schema.job)
@@ -89,6 +80,23 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
     )
     record_change(conn, row.id, None)
     return job_from_row(row)
+
+
+def find_repeated(conn: Connection, new: NewJob) -> Job | None:
+    """The job that this request_id made before. Raises RequestConflict as `create_job`."""
+    if new.request_id is None:
+        return None
+    known = conn.execute(
+        select(schema.job).where(schema.job.c.request_id == new.request_id)
+    ).one_or_none()
+    if known is None:
+        return None
+    if known.request_sha256 != new.request_sha256:
+        raise RequestConflict(
+            f"request_id {new.request_id} was used for jobs/{known.id}, whose content "
+            "is different; send a new request_id for a new job"
+        )
+    return job_from_row(known)
 
 
 def _require_images(conn: Connection, wanted: set[str]) -> None:

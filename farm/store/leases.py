@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
-from farm.jobs.retry import History, MemoryProfile, Reason, judge
+from farm.jobs.retry import CHARGED, History, MemoryProfile, Reason, judge
 from farm.jobs.schedule import Candidate, shape_of
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import cordons, schema
@@ -228,12 +228,15 @@ def succeed(
             winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
             cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
         return True
+    return has_succeeded(conn, lease, video.sha256)
+
+
+def has_succeeded(conn: Connection, lease: Lease, sha256: str) -> bool:
+    """Whether an attempt has ended its shot with this video."""
     shot = schema.shot
     same = conn.execute(
         select(shot.c.number).where(
-            shot.c.state == ShotState.SUCCEEDED,
-            shot.c.video_sha256 == video.sha256,
-            *_holds(lease),
+            shot.c.state == ShotState.SUCCEEDED, shot.c.video_sha256 == sha256, *_holds(lease)
         )
     ).one_or_none()
     return same is not None
@@ -267,7 +270,8 @@ def fail(
         return False
     memory = MemoryProfile(row.memory_profile or 0)
     started, unstarted_count = _beginnings(conn, lease)
-    history = History(row.charged_attempt_count, started, unstarted_count, memory)
+    alike = _are_alike(conn, lease, reason, row.charged_attempt_count - 1)
+    history = History(row.charged_attempt_count, alike, started, unstarted_count, memory)
     verdict = judge(reason, history)
     event = verdict.event
     values: dict[str, Any] = {"lease_expiry_s": None, "memory_profile": verdict.memory}
@@ -373,6 +377,20 @@ def _beginnings(conn: Connection, lease: Lease) -> tuple[bool, int]:
         )
     ).scalar_one()
     return began is not None, unstarted
+
+
+def _are_alike(conn: Connection, lease: Lease, reason: Reason, n: int) -> bool:
+    """Whether the last `n` attempts before this one that may be charged ended with `reason`."""
+    attempt = schema.attempt
+    outcomes = conn.execute(
+        select(attempt.c.outcome)
+        .where(attempt.c.job_id == lease.shot.job_id)
+        .where(attempt.c.shot_number == lease.shot.number)
+        .where(attempt.c.number < lease.attempt, attempt.c.outcome.in_(CHARGED))
+        .order_by(attempt.c.number.desc())
+        .limit(n)
+    ).scalars()
+    return set(outcomes) <= {reason}
 
 
 def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:

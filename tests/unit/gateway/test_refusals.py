@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from grpc_status import rpc_status
 from PIL import Image
 
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
+from farm.gateway.server import Gateway
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc
 from svdfarm.v1.resources_pb2 import Encoding, Shot
 from tests.running import LOOPBACK, running_gateway, running_worker
-from tests.unit.gateway.conftest import Caller
+from tests.unit.gateway.conftest import Caller, reason
 
 Metadata = tuple[tuple[str, str], ...]
 TOKEN = "a long enough secret of a test"
@@ -194,6 +196,21 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
         grpc.insecure_channel(str(gateway.address)) as channel,
     ):
         yield channel
+
+
+def test_a_session_without_hello_is_ended(
+    gateway: Gateway, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.session_service._HELLO_S", 0.2)
+    requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+    stub = session_service_pb2_grpc.SessionServiceStub(caller.channel)
+    try:
+        with pytest.raises(grpc.RpcError) as refused:
+            next(stub.Session(iter(requests.get, None), timeout=10))
+    finally:
+        requests.put(None)
+    assert reason(refused.value) == "DEADLINE_EXCEEDED"
+    assert "no Hello came within 0.2 s" in refused.value.details()
 
 
 def test_workers_have_a_port_of_their_own(tmp_path: Path) -> None:

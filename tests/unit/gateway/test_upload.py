@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from farm.wire import model_to_wire
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 from svdfarm.v1.resources_pb2 import Job, Shot, Video, Worker
-from tests.running import IMAGES
+from tests.running import IMAGES, eventually
 from tests.unit.gateway.conftest import Caller
 
 Tell = Callable[[pb.SessionRequest], None]
@@ -36,14 +36,22 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextmanager
 def answering_worker(
-    gateway: Gateway, answer: Callable[[pb.Assign, Tell], None]
+    gateway: Gateway,
+    answer: Callable[[pb.Assign, Tell], None],
+    unsettled: Sequence[pb.Assign] = (),
 ) -> Iterator[list[pb.Settled]]:
-    """A worker that says of each shot what the test has it say, and is told what became of it."""
+    """A worker that says of each shot what the test has it say, and is told what became of it.
+
+    Those that are `unsettled` it brings from an earlier session.
+    """
     requests: queue.SimpleQueue[pb.SessionRequest | None] = queue.SimpleQueue()
     about = Worker(name="workers/answering", hostname="h", pid=1)
-    requests.put(pb.SessionRequest(hello=pb.Hello(worker=about)))
+    brought = [assign.lease for assign in unsettled]
+    requests.put(pb.SessionRequest(hello=pb.Hello(worker=about, leases=brought)))
     about.models.append(model_to_wire(TINY))
     requests.put(pb.SessionRequest(ready=pb.Ready(worker=about)))
+    for assign in unsettled:
+        answer(assign, requests.put)
     settled: list[pb.Settled] = []
     with grpc.insecure_channel(str(gateway.address)) as channel:
         call = pb_grpc.SessionServiceStub(channel).Session(iter(requests.get, None))
@@ -99,6 +107,29 @@ def test_a_whole_video_is_published(gateway: Gateway, caller: Caller, video: byt
     assert (told.frame_count, told.width_px, told.height_px) == (3, 64, 64)
     assert caller.download(shot.video.name) == video
     assert [report.accepted for report in settled] == [True]
+
+
+def test_a_success_whose_settled_was_lost_is_told_again(
+    gateway: Gateway, caller: Caller, video: bytes
+) -> None:
+    job = caller.create(caller.shot())
+    taken: list[pb.Assign] = []
+
+    def answer(assign: pb.Assign, tell: Tell) -> None:
+        taken.append(assign)
+        send(video, claim(video))(assign, tell)
+
+    with answering_worker(gateway, answer):
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    with answering_worker(gateway, send(video, claim(video)), taken) as settled:
+        eventually(lambda: settled)
+        assert [report.accepted for report in settled] == [True]
+        after = caller.create(caller.shot())  # its slot is free
+        assert caller.watch(after.name)[-1].job.state == Job.SUCCEEDED
+        assert [w.refused_report_count for w in caller.workers()] == [0]
+    (shot,) = caller.shots(job.name)
+    assert shot.attempt_count == 1
+    assert caller.download(shot.video.name) == video
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def test_judge(
     assert verdict.charged is (reason is not Reason.WORKER_DRAINED)
 
 
+def test_only_a_shot_that_lost_every_worker_is_poison() -> None:
+    verdict = judge(Reason.WORKER_LOST, History(3, alike=False))
+    assert (verdict.event, verdict.reason) == (ShotEvent.FAIL, Reason.WORKER_LOST)
+
+
 def test_out_of_memory_steps_down_before_it_is_charged() -> None:
     memory, seen = MemoryProfile.AS_STARTED, []
     for _ in MemoryProfile:
@@ -76,7 +81,7 @@ def test_only_a_lost_worker_can_leave_a_shot_unstarted() -> None:
 
 def test_what_is_the_shots_own_fault_does_not_speak_against_a_worker() -> None:
     itself = {"IMAGE_REJECTED", "PARAMS_REJECTED", "POISON"}
-    innocent = itself | {"WORKER_DRAINED", "DISK_FULL", "STORE_AWAY"}
+    innocent = itself | {"WORKER_LOST", "WORKER_DRAINED", "DISK_FULL", "STORE_AWAY"}
     assert {str(reason) for reason in set(Reason) - AGAINST_WORKER} == innocent
 
 

@@ -60,7 +60,7 @@ def test_a_worker_is_cordoned_when_three_shots_failed_that_succeed_elsewhere(
     assert set(joined.submit(workers.taking, 0.0).result()) == {"good"}
 
 
-@pytest.mark.parametrize("reason", [Reason.DISK_FULL, Reason.WORKER_DRAINED])
+@pytest.mark.parametrize("reason", [Reason.DISK_FULL, Reason.WORKER_DRAINED, Reason.WORKER_LOST])
 def test_what_is_nobodys_fault_cordons_nobody(joined: Database, reason: Reason) -> None:
     for _ in range(4):
         fails_at(joined, "bad", reason)

@@ -120,6 +120,34 @@ def test_retry_rule_bounds_the_attempts(database: Database, reason: Reason) -> N
     assert database.submit(jobs.get_job, key.job_id).result().state is JobState.FAILED
 
 
+LOST, DRAINED, INTERNAL = Reason.WORKER_LOST, Reason.WORKER_DRAINED, Reason.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ending"),
+    [
+        ([LOST, DRAINED, LOST, LOST], Reason.POISON),
+        ([INTERNAL, INTERNAL, LOST], LOST),
+        ([LOST, LOST, INTERNAL], INTERNAL),
+        ([INTERNAL, LOST, DRAINED, LOST], LOST),
+    ],
+)
+def test_a_shot_is_tried_three_times_in_all_and_is_poison_only_if_each_lost_its_worker(
+    database: Database, outcomes: list[Reason], ending: Reason
+) -> None:
+    key = ShotKey(create(database).id, 1)
+    for _ in range(2):  # a requeue forgets the first round
+        for reason in outcomes:
+            assert shot_state(database, key) is ShotState.QUEUED
+            lease = claim(database, key).lease
+            database.submit(leases.start, lease, 2.0).result()
+            assert database.submit(leases.fail, lease, reason, "told", 5.0).result()
+        failure = database.submit(jobs.get_shot, key).result().failure
+        assert failure is not None
+        assert failure.reason == ending
+        database.submit(requeue_job, key.job_id, {ShotState.FAILED}, set(), 6.0).result()
+
+
 def test_an_interruption_spends_no_attempt(database: Database) -> None:
     key = ShotKey(create(database).id, 1)
     for _ in range(10):

@@ -1,0 +1,119 @@
+"""Reports of how attempts ended: recorded in the store, then settled with the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+from farm.gateway.convert import lease_from_wire, lease_to_wire
+from farm.gateway.direct import publish_uploaded
+from farm.gateway.dispatch import Dispatcher
+from farm.gateway.roster import Roster
+from farm.gateway.upload import Upload, UploadRefused, publish
+from farm.gateway.workers import Worker
+from farm.jobs.retry import Reason
+from farm.store import leases
+from farm.store.errors import StoreAway, is_disk_full
+from farm.store.records import Lease
+from farm.store.store import Store
+from svdfarm.v1 import session_service_pb2 as pb
+
+log = structlog.get_logger()
+
+_MESSAGE_LIMIT = 4096  # characters of a worker's error that are kept
+# Before a session ends because of the store: its worker dials at once and sends its video again.
+_PAUSE_AFTER_ERROR_S = 2.0
+
+
+class Reports:
+    """Takes what workers report of their shots."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        roster: Roster,
+        spawn: Callable[[Coroutine[None, None, None]], None],
+    ) -> None:
+        """`spawn` runs what nobody waits for."""
+        self._store = store
+        self._dispatcher = dispatcher
+        self._roster = roster
+        self._spawn = spawn
+
+    async def finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
+        """Publishes a video and tells the worker how its attempt ended.
+
+        Where the farm's own store cannot take it, or not even record a failure, the session ends:
+        the worker keeps its video and brings it again.
+        """
+        try:
+            self._settle(worker, lease, await self._publish(worker, lease, done, upload))
+        except Exception as error:  # the wall of this task
+            log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            worker.outbox.put_nowait(None)
+        finally:
+            upload.discard()
+
+    async def _publish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> bool:
+        if not worker.holds(lease):  # its chunks were passed over
+            database, sha256 = self._store.database, done.video.sha256
+            if await database.read(leases.has_succeeded, lease, sha256):
+                log.info("report.repeated", shot=str(lease.shot), worker=worker.id)
+                return True
+        render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+        try:
+            if done.uploaded:
+                ending = publish_uploaded(self._store, lease, done.video, render_duration_s)
+            else:
+                ending = publish(self._store, lease, upload, done.video, render_duration_s)
+            accepted = await ending
+        except UploadRefused as error:
+            return await self._dispatcher.fail(worker, lease, error.reason, str(error))
+        except (StoreAway, OSError):  # neither the shot's fault nor the worker's
+            raise
+        except Exception as error:
+            if is_disk_full(error):  # as the database says it
+                raise
+            log.error("publish.failed", shot=str(lease.shot), exc_info=error)
+            return await self._dispatcher.fail(worker, lease, Reason.INTERNAL, str(error))
+        log.info(
+            "shot.succeeded" if accepted else "attempt.stale",
+            shot=str(lease.shot),
+            attempt=lease.attempt,
+            worker=worker.id,
+        )
+        self._dispatcher.settled(worker, lease)
+        return accepted
+
+    async def failed(self, worker: Worker, failed: pb.Failed) -> None:
+        """Ends an attempt that the worker could not end with a video."""
+        lease = lease_from_wire(failed.lease)
+        try:
+            reason = Reason(failed.error.reason)
+        except ValueError:  # of a newer worker
+            reason = Reason.INTERNAL
+        message = failed.error.message[:_MESSAGE_LIMIT]
+        accepted = await self._dispatcher.fail(worker, lease, reason, message)
+        self._settle(worker, lease, accepted)
+
+    async def released(self, worker: Worker, lease: Lease) -> None:
+        """Ends an attempt whose device has let go of it, as it was told."""
+        now_s = self._store.clock.wall_s()
+        accepted = await self._store.database.write(leases.release, lease, now_s)
+        self._dispatcher.settled(worker, lease)
+        self._answer(worker, lease, accepted)  # it answers our own Cancel: never late
+
+    def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        if not accepted:
+            log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
+            self._spawn(self._roster.refuse(worker))
+        self._answer(worker, lease, accepted)
+
+    def _answer(self, worker: Worker, lease: Lease, accepted: bool) -> None:
+        worker.letting_go.discard(lease.token)
+        settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
+        worker.send(pb.SessionResponse(settled=settled))
