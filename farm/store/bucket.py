@@ -109,6 +109,9 @@ class BucketBlobs(Blobs):
             with self._errors_told():
                 obstore.delete(self._store, list(keys))
 
+    def __str__(self) -> str:
+        return str(self._bucket)
+
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         # A worker's session ends with this patience: an error that comes at once, such as of keys
         # that were taken back, must not end one after the other. Where no answer came the object

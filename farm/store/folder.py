@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from farm.store.blobs import Blobs, Content, PutMode
+from farm.store.blobs import FARM_ID, Blobs, Content, PutMode
 
 _SYNCERS = 8  # a file system commits in one go what is synced at the same time
 
@@ -36,6 +36,17 @@ class FolderBlobs(Blobs):
             await self._sync(key)
         return created
 
+    def claim(self, farm_id: str) -> str | None:
+        """See `Blobs`."""
+        found = super().claim(farm_id)
+        for path in (self._folder / FARM_ID, self._folder):
+            if error := _fsync(path):
+                raise error
+        return found
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
     def close(self) -> None:
         """See `Blobs`."""
         self._syncers.shutdown()
@@ -48,6 +59,8 @@ class FolderBlobs(Blobs):
     def _errors_told(self) -> Iterator[None]:
         try:
             yield
+        except AlreadyExistsError:
+            raise
         except BaseError as error:
             raise OSError(str(error)) from error
 

@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
-from farm.store import deletion, leases, workers
+from farm.store import deletion, identity, leases, workers
 from farm.store.blobs import Blobs
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
@@ -59,7 +59,8 @@ class Store:
         Leases of workers that outlived the last gateway get one lease to be claimed again.
         Raises StoreLocked where another gateway has the folder with its SQLite file, StoreTooNew
         for tables of a newer version, StoreAway for a database that cannot be reached,
-        ArtifactsUnusable for a bucket that cannot be used.
+        ArtifactsUnusable for a bucket that cannot be used, ArtifactsForeign for images and videos
+        of another farm than the database's.
         """
         folder.mkdir(parents=True, exist_ok=True)
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
@@ -80,6 +81,7 @@ class Store:
 
             database = Database.open(backend, first)
             undo.callback(database.close)
+            identity.check(database, blobs)
             store = cls(database, blobs, clock, lease_s, spool, lock)
             undo.pop_all()
         return store
