@@ -31,6 +31,7 @@ class Blobs:
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
+        self._quick = store  # for what the writers' lock waits for
 
     async def put(self, key: str, content: Content) -> bool:
         """Publishes `content` (bytes, or a file's) under `key`: whole and durable, or not at all.
@@ -78,7 +79,7 @@ class Blobs:
         """Whether something is there under `key`."""
         try:
             with self._errors_told():
-                obstore.head(self._store, key)
+                obstore.head(self._quick, key)
         except FileNotFoundError:
             return False
         return True

@@ -6,6 +6,7 @@ To a database that is not theirs all files are strays, which a prune deletes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -45,9 +46,9 @@ def _bind(conn: Connection, blobs: Blobs, *, known: bool, empty: bool) -> None:
     conn.execute(update(schema.farm).values(id=found, bound=True))
 
 
-def _read(conn: Connection) -> Row[tuple[str, bool]]:
+def _read(conn: Connection) -> Row[Any, Any]:
     farm = schema.farm
-    found: Row[tuple[str, bool]] = conn.execute(select(farm.c.id, farm.c.bound)).one()
+    found: Row[Any, Any] = conn.execute(select(farm.c.id, farm.c.bound)).one()
     return found
 
 
@@ -57,7 +58,7 @@ def _some_images(conn: Connection) -> Sequence[str]:
     return [image_key(sha256) for sha256 in conn.execute(query).scalars()]
 
 
-def _told(farm: Row[tuple[str, bool]], blobs: Blobs, found: str | None) -> str:
+def _told(farm: Row[Any, Any], blobs: Blobs, found: str | None) -> str:
     if found is not None:
         differs = f"{blobs} belongs to farm {found}, the database to farm {farm.id}"
     elif farm.bound:
