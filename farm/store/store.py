@@ -80,14 +80,20 @@ class Store:
             blobs = FolderBlobs(folder / "blobs") if bucket is None else BucketBlobs.open(bucket)
             undo.callback(blobs.close)
 
+            starting = True
+
             def first(conn: Connection) -> None:
                 leases.renew_all(conn, clock.steady_s() + lease_s)
-                workers.leave_all(conn, clock.steady_s())
+                if starting:
+                    workers.leave_all(conn, clock.steady_s())
+                else:
+                    workers.hear_all(conn, clock.steady_s())
                 if lock is not None:
                     deletion.end_claims(conn)
 
             database = Database.open(backend, first)
             undo.callback(database.close)
+            starting = False
             identity.check(database, blobs)
             store = cls(database, blobs, clock, lease_s, spool, lock)
             undo.pop_all()
