@@ -87,7 +87,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         """Checks every shot, then stores and queues them all."""
         self._check_room()
         models = await self._models()
-        new = intake.read_job(request, models, await self._default())
+        # 10,000 shots take a while.
+        new = await asyncio.to_thread(intake.read_job, request, models, await self._default())
         now_s = self._store.clock.wall_s()
         job = await self._store.database.write(jobs.create_job, new, now_s)
         log.info("job.created", job=job.name, shots=job.shot_count)
