@@ -291,10 +291,11 @@ def test_the_default_model_is_the_most_served_one(
 def test_a_large_job_that_is_read_holds_nobody_up(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = threading.Event()
+    reading, answered = threading.Event(), threading.Event()
     read_job = intake.read_job
 
     def slow(*given: Any) -> NewJob:
+        reading.set()
         assert answered.wait(10)
         return read_job(*given)
 
@@ -302,6 +303,7 @@ def test_a_large_job_that_is_read_holds_nobody_up(
     shot = caller.shot()
     with ThreadPoolExecutor(1) as threads:
         created = threads.submit(caller.create, shot)
+        assert reading.wait(10)
         caller.render.ListJobs(pb.ListJobsRequest(), timeout=5)
         answered.set()
         assert created.result().shot_count == 1
