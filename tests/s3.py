@@ -14,6 +14,7 @@ import subprocess
 import sysconfig
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -120,6 +121,7 @@ class Faults:
     # States to answer with, instead of asking the server; with None it is asked.
     answers: list[int | None] = field(default_factory=list)
     lost_replies: int = 0  # requests that are done, and whose answer never comes
+    delay_s: float = 0.0  # before each answer
     methods: tuple[str, ...] = ("PUT",)
     seen: list[tuple[str, str]] = field(default_factory=list)  # (method, path) of every request
 
@@ -139,6 +141,8 @@ def faulty(server: S3Server) -> Iterator[Faults]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             faults.seen.append((self.command, self.path))
             bad = self.command in faults.methods
+            if bad:
+                time.sleep(faults.delay_s)
             if bad and faults.answers and (state := faults.answers.pop(0)):
                 told = [("etag", '"an-etag"'), ("last-modified", self.date_time_string())]
                 self._reply(state, told, b"")

@@ -27,7 +27,7 @@ class Collector:
         """Ends deletions that a crash cut off and, with a retention, prunes; until cancelled."""
         while True:
             try:
-                await self.sweep()
+                await self._sweep()
                 if self._retention_s is not None:
                     await self.prune(Policy(self._retention_s))
             except Exception as error:  # a full disk, a store that is away: it may come back
@@ -53,8 +53,8 @@ class Collector:
         for part in deletion.parts({image.sha256 for image in chosen.images} - images):
             images |= await database.write(deletion.delete_images, part, unwanted_since_s=since_s)
         for part in deletion.parts({file.key for file in chosen.orphans}):
-            orphans |= await database.write(deletion.remove_unnamed, part, blobs.delete)
-        await self.sweep()
+            orphans |= await database.write(deletion.note_unnamed, part)
+        await self._sweep()
         log.info("pruned", jobs=len(jobs), images=len(images), orphans=len(orphans))
         return Holdings(
             jobs,
@@ -67,9 +67,11 @@ class Collector:
         since_s = self._store.clock.wall_s() - GRACE_S
         await self._store.database.write(deletion.delete_job, job_id, unwanted_since_s=since_s)
         log.info("job.deleted", job=f"jobs/{job_id}")
-        await self.sweep()
+        await self._sweep()
 
-    async def sweep(self) -> None:
-        """Deletes the files whose rows are gone."""
-        while await self._store.database.write(deletion.sweep, self._store.blobs.delete):
-            continue
+    async def _sweep(self) -> None:
+        """Deletes files; where that fails their notes stay, and the rows are gone all the same."""
+        try:
+            await self._store.sweep()
+        except Exception as error:  # `run` tries again
+            log.error("sweep.failed", exc_info=error)

@@ -86,7 +86,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
         models = await self._models()
-        new = intake.read_job(request, models, await self._default())
+        # 10,000 shots take a while.
+        new = await asyncio.to_thread(intake.read_job, request, models, await self._default())
         if repeated := await self._store.database.read(jobs.find_repeated, new):
             return job_to_wire(repeated, await self._notice(repeated))
         self._check_room()

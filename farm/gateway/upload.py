@@ -106,15 +106,19 @@ async def publish(
 
 async def or_delete(store: Store, key: str, ending: Awaitable[bool]) -> bool:
     """Waits for the end of a shot; where it is refused, its video goes, unless a row names it."""
-    accepted = False
     try:
         accepted = await ending
     except UploadRefused:
-        await store.database.write(deletion.remove_unnamed, [key], store.blobs.delete)
+        await _delete(store, key)
         raise
     if not accepted:
-        await store.database.write(deletion.remove_unnamed, [key], store.blobs.delete)
+        await _delete(store, key)
     return accepted
+
+
+async def _delete(store: Store, key: str) -> None:
+    await store.database.write(deletion.note_unnamed, [key])
+    await store.sweep()
 
 
 def record(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from obstore import ReadableFile
 
 CHUNK_BYTES = 256 * 1024
+FARM_ID = "farm-id"  # the object that says whose the others are
 _RANGE_BYTES = 2**20  # read at a time: what a slow reader makes the gateway hold
 
 Content: TypeAlias = bytes | Path
@@ -33,6 +34,7 @@ class Blobs:
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
+        self._quick = store  # for what the writers' lock waits for
 
     async def put(self, key: str, content: Content) -> bool:
         """Publishes `content` (bytes, or a file's) under `key`: whole and durable, or not at all.
@@ -86,19 +88,41 @@ class Blobs:
         """Whether something is there under `key`."""
         try:
             with self._errors_told():
-                obstore.head(self._store, key)
+                obstore.head(self._quick, key)
         except FileNotFoundError:
             return False
         return True
 
     def files(self) -> list[KeptFile]:
-        """Everything that is there."""
+        """Everything that is there, but for the farm's id."""
         with self._errors_told():
             return [
                 KeptFile(meta["path"], meta["size"], meta["last_modified"].timestamp())
                 for page in obstore.list(self._store)
                 for meta in page
+                if meta["path"] != FARM_ID
             ]
+
+    def is_used(self) -> bool:
+        """Whether an image or a video is there."""
+        with self._errors_told():
+            return any(
+                next(iter(obstore.list(self._store, kind)), None) for kind in ("images", "videos")
+            )
+
+    def farm_id(self) -> str | None:
+        """Whose this is; None: it does not say."""
+        try:
+            with self._errors_told():
+                return bytes(obstore.get(self._store, FARM_ID).bytes()).decode().strip()
+        except FileNotFoundError:
+            return None
+
+    def claim(self, farm_id: str) -> str | None:
+        """Writes the farm's id, durably, where none is there; returns which is."""
+        with contextlib.suppress(AlreadyExistsError), self._errors_told():
+            obstore.put(self._store, FARM_ID, farm_id.encode(), mode="create")
+        return self.farm_id()
 
     def close(self) -> None:
         """Lets go of what it holds; nothing may be under way."""

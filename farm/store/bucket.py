@@ -31,8 +31,9 @@ from farm.store.writer import PATIENCE_S
 _ALLOWED = "s3://BUCKET or s3://BUCKET/PREFIX"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-# Some calls are made under the writers' lock: what is away is told soon, and asked for again.
-_RETRY_S = 5.0
+_RETRY_S = 5.0  # what is away is told soon, and asked for again
+# One that the writers' lock waits for, which PostgreSQL takes away from who is idle for 5 s.
+_LOCKED_REQUEST_S = 2.0
 _REQUEST_S = 60.0  # for a whole video, on its way up
 _WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
 _DOTS = {".", ".."}
@@ -96,6 +97,15 @@ class BucketBlobs(Blobs):
             )
         )
         self._bucket = bucket
+        patient = self._store
+        assert isinstance(patient, S3Store)
+        timeout = {"timeout": timedelta(seconds=_LOCKED_REQUEST_S)}
+        self._quick = S3Store(
+            prefix=patient.prefix,
+            config=patient.config,
+            client_options={**(patient.client_options or {}), **timeout},  # type: ignore[arg-type]
+            retry_config={"retry_timeout": timedelta(seconds=1), "max_retries": 5},
+        )
 
     @classmethod
     def open(cls, bucket: Bucket) -> Self:
@@ -109,6 +119,9 @@ class BucketBlobs(Blobs):
         if keys:
             with self._errors_told():
                 obstore.delete(self._store, list(keys))
+
+    def __str__(self) -> str:
+        return str(self._bucket)
 
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         # A worker's session ends with this patience: an error that comes at once, such as of keys

@@ -8,7 +8,7 @@ from farm.jobs.retry import AGAINST_WORKER, CordonReason, is_suspect
 from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.moves import wake_watchers
-from farm.store.records import ShotKey
+from farm.store.records import ShotKey, storable
 from farm.store.workers import WORKERS
 
 
@@ -18,7 +18,7 @@ def cordon(conn: Connection, worker_id: str, reason: CordonReason, message: str)
     cordoned = (
         update(worker)
         .where(worker.c.id == worker_id, worker.c.cordon_reason.is_(None))
-        .values(cordon_reason=reason, cordon_message=message)
+        .values(cordon_reason=reason, cordon_message=storable(message))
     )
     if conn.execute(cordoned).rowcount:
         wake_watchers(conn, WORKERS)

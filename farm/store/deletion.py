@@ -1,19 +1,22 @@
 """Deletes rows first and files after them, so that no row ever names a file that is gone.
 
-The transaction that deletes rows notes which files are to go; `sweep` deletes files and notes under
-the same lock, and goes on after a crash where it was. A row comes back only with its file: see
-`Store.publish`, and docs/decisions/0011.
+The transaction that deletes rows notes which files are to go. Whoever then deletes files claims
+their notes first and removes the notes afterwards; between the two transactions nobody commits a
+row for such a file. See `Store.sweep` and `publish`, and docs/decisions/0011.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from farm.jobs.retention import EndedJob
 from farm.jobs.states import FINAL_JOB_STATES
 from farm.store import schema
+from farm.store.clock import Instant
 from farm.store.errors import JobNotEnded
 from farm.store.jobs import get_job
 from farm.store.moves import wake_watchers
@@ -21,10 +24,20 @@ from farm.store.records import image_key
 
 _PART = 100  # files or images a transaction
 _IMAGES = image_key("")
+# Far longer than the deletion of _PART files is tried for: afterwards it is dead, not slow.
+_CLAIM_S = 300.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Files that one gateway deletes now."""
+
+    token: str
+    keys: list[str]
 
 
 def delete_job(conn: Connection, job_id: str, *, unwanted_since_s: float) -> set[str]:
-    """Deletes an ended job with its shots, and notes its videos for `sweep`.
+    """Deletes an ended job with its shots, and notes its videos for `claim`.
 
     So are those of its images that no other job uses and nobody has asked for since; returns which.
     Raises NotFound, and JobNotEnded for a job that has not ended.
@@ -88,24 +101,47 @@ def is_noted(conn: Connection, key: str) -> bool:
     return conn.execute(select(note.c.key).where(note.c.key == key)).one_or_none() is not None
 
 
-def sweep(conn: Connection, remove: Callable[..., None]) -> int:
-    """Deletes some of the files that were noted, and their notes; returns how many."""
+def is_being_deleted(conn: Connection, key: str, now_s: Instant) -> bool:
+    """Whether somebody may be deleting the file just now."""
     note = schema.deletion
-    keys = list(conn.execute(select(note.c.key).order_by(note.c.key).limit(_PART)).scalars())
-    remove_unnamed(conn, keys, remove)
-    conn.execute(delete(note).where(note.c.key.in_(keys)))
-    return len(keys)
+    claimed = select(note.c.key).where(note.c.key == key, note.c.claim_expiry_s > now_s)
+    return conn.execute(claimed).one_or_none() is not None
 
 
-def remove_unnamed(
-    conn: Connection, keys: Collection[str], remove: Callable[..., None]
-) -> set[str]:
-    """Has `remove(*keys)` delete those files that no row names; returns which.
+def claim(conn: Connection, now_s: Instant) -> Claim | None:
+    """Claims some of the files that were noted and that no row names again; None: there are none.
 
-    No row can appear meanwhile.
+    Nobody else deletes them, and no row comes to name them, before `finish` or the claim's end.
     """
+    note = schema.deletion
+    free = or_(note.c.claim_expiry_s.is_(None), note.c.claim_expiry_s <= now_s)
+    query = select(note.c.key).where(free).order_by(note.c.key).limit(_PART)
+    while noted := conn.execute(query).scalars().all():
+        keys = [key for key in noted if not _is_named(conn, key)]
+        _forget(conn, set(noted) - set(keys))
+        if keys:
+            token = secrets.token_hex(16)
+            claimed = update(note).where(note.c.key.in_(keys))
+            conn.execute(claimed.values(claim=token, claim_expiry_s=now_s + _CLAIM_S))
+            return Claim(token, keys)
+    return None
+
+
+def finish(conn: Connection, claim: Claim) -> None:
+    """Removes the notes of files that are deleted, but for those that somebody else has claimed."""
+    note = schema.deletion
+    conn.execute(delete(note).where(note.c.key.in_(claim.keys), note.c.claim == claim.token))
+
+
+def end_claims(conn: Connection) -> None:
+    """Ends the claims of gateways that are gone, where no other one can be there."""
+    conn.execute(update(schema.deletion).values(claim=None, claim_expiry_s=None))
+
+
+def note_unnamed(conn: Connection, keys: Collection[str]) -> set[str]:
+    """Notes those files that no row names, for `claim`; returns which."""
     unnamed = {key for key in keys if not _is_named(conn, key)}
-    remove(*sorted(unnamed))
+    _note(conn, unnamed)
     return unnamed
 
 
@@ -122,6 +158,10 @@ def _note(conn: Connection, keys: Collection[str]) -> None:
         new = [{"key": key} for key in part if key not in noted]
         if new:
             conn.execute(insert(note), new)
+
+
+def _forget(conn: Connection, keys: Collection[str]) -> None:
+    conn.execute(delete(schema.deletion).where(schema.deletion.c.key.in_(keys)))
 
 
 def _is_named(conn: Connection, key: str) -> bool:

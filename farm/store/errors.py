@@ -6,6 +6,7 @@ StoreError
 ├── StoreAway          the database, or the store of artifacts, cannot be reached now
 ├── DatabaseUrlInvalid a database's URL that cannot be used
 ├── ArtifactsUnusable  a bucket that cannot keep images and videos
+├── ArtifactsForeign   images and videos that are another farm's
 ├── NotFound           no such job, shot or image
 ├── RequestConflict    the same request_id with other content
 ├── JobNotEnded        a job that has not ended cannot be deleted
@@ -50,6 +51,10 @@ class DatabaseUrlInvalid(StoreError):
 
 class ArtifactsUnusable(StoreError):
     """A bucket that cannot keep images and videos; the message says why, and what to do."""
+
+
+class ArtifactsForeign(StoreError):
+    """Images and videos of another farm than the database's; the message says what to do."""
 
 
 class NotFound(StoreError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +15,10 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from farm.store.blobs import Blobs, Content, PutMode
+from farm.jobs.retention import GRACE_S
+from farm.store.blobs import FARM_ID, Blobs, Content, PutMode
 
+_STAGED = re.compile(r"#\d+$")  # how obstore names a file until it is whole
 _SYNCERS = 8  # a file system commits in one go what is synced at the same time
 
 
@@ -23,6 +27,7 @@ class FolderBlobs(Blobs):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_staged(folder)
         super().__init__(LocalStore(prefix=folder, automatic_cleanup=True))
         self._folder = folder
         self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blobs-sync")
@@ -35,6 +40,17 @@ class FolderBlobs(Blobs):
         if not created:  # perhaps by one that has not synced it yet
             await self._sync(key)
         return created
+
+    def claim(self, farm_id: str) -> str | None:
+        """See `Blobs`."""
+        found = super().claim(farm_id)
+        for path in (self._folder / FARM_ID, self._folder):
+            if error := _fsync(path):
+                raise error
+        return found
+
+    def __str__(self) -> str:
+        return str(self._folder)
 
     def close(self) -> None:
         """See `Blobs`."""
@@ -89,6 +105,15 @@ class FolderBlobs(Blobs):
                     for file, known in zip(files, errors, strict=True)
                 ]
         return errors
+
+
+def _remove_staged(folder: Path) -> None:
+    """Removes what gateways that were killed left half written: obstore does not list it."""
+    then_s = time.time() - GRACE_S
+    for path in folder.rglob("*#*"):
+        with contextlib.suppress(FileNotFoundError):  # another gateway finishes its own
+            if _STAGED.search(path.name) and path.is_file() and path.stat().st_mtime < then_s:
+                path.unlink()
 
 
 def _fsync(path: Path) -> OSError | None:

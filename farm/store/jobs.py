@@ -16,7 +16,7 @@ from farm.jobs.states import (
 )
 from farm.store import schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
-from farm.store.moves import count, record_change, wish
+from farm.store.moves import count, record_change, record_changes, wish
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -219,8 +219,7 @@ def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[H
         .returning(shot.c.number)
     ).scalars()
     numbers = list(queued)
-    for number in sorted(numbers):
-        record_change(conn, job_id, number)
+    record_changes(conn, job_id, sorted(numbers))
     count(conn, job_id, ShotState.QUEUED, ShotState.CANCELLED, len(numbers), now_s)
     rendering = conn.execute(
         select(shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker).where(

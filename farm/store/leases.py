@@ -19,7 +19,15 @@ from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.store import cordons, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move, move
-from farm.store.records import HeldLease, Lease, Shot, ShotKey, Video, params_from_json
+from farm.store.records import (
+    HeldLease,
+    Lease,
+    Shot,
+    ShotKey,
+    Video,
+    params_from_json,
+    storable,
+)
 from farm.store.rows import shot_from_row
 
 
@@ -280,8 +288,7 @@ def fail(
     if event is ShotEvent.RETRY and row.wish == Wish.CANCEL:
         event = ShotEvent.CANCEL
     if event is ShotEvent.FAIL:
-        told = message.encode(errors="replace").decode().replace("\0", "�")
-        values |= {"error_reason": verdict.reason, "error_message": told}
+        values |= {"error_reason": verdict.reason, "error_message": storable(message)}
     moved = move(conn, lease.shot, ShotState.RENDERING, event, *holds, now_s=now_s, **values)
     if moved:
         _end_attempt(conn, lease, reason, now_s)

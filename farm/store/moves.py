@@ -136,6 +136,13 @@ def record_change(conn: Connection, job_id: str, shot_number: int | None) -> Non
     wake_watchers(conn, job_id)
 
 
+def record_changes(conn: Connection, job_id: str, shot_numbers: Sequence[int]) -> None:
+    """As `record_change`, for many shots in one go."""
+    if shot_numbers:
+        conn.execute(_CHANGED, [{"job_id": job_id, "shot_number": n} for n in shot_numbers])
+        wake_watchers(conn, job_id)
+
+
 def wake_watchers(conn: Connection, job_id: str) -> None:
     """Has the job's watchers look again after the commit, at every gateway."""
     conn.info.setdefault(CHANGED_JOBS, set()).add(job_id)

@@ -12,7 +12,17 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, literal_column, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Float,
+    create_engine,
+    event,
+    literal_column,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -37,7 +47,9 @@ _CONNECT = {
 }
 # Of a connection that the server closes: 08 connection exception, 57P0x shutting down or starting,
 # 25P03 idle for too long within a transaction. Without one: the server was not reached at all.
-_AWAY_SQLSTATES = ("08", "57P0", "25P03")
+# 25006 read-only: what was the primary before a failover.
+_READ_ONLY = "25006"
+_AWAY_SQLSTATES = ("08", "57P0", "25P03", _READ_ONLY)
 
 
 def read_url(given: str) -> URL:
@@ -156,6 +168,13 @@ class Postgres:
             )
             connection.commit()
             connection.isolation_level = isolation
-            connection.read_only = read_only
+            # None is the server's own way: a standby refuses BEGIN READ WRITE as unsupported.
+            connection.read_only = read_only or None
+
+        @event.listens_for(engine, "handle_error")
+        def leave(context: ExceptionContext) -> None:
+            # The next connection may get to the primary.
+            if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+                context.is_disconnect = True
 
         return engine

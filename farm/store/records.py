@@ -148,3 +148,8 @@ def params_from_json(stored: dict[str, Any]) -> RenderParams:
     if "codec" in values:
         values["codec"] = Codec(values["codec"])
     return RenderParams(**values)
+
+
+def storable(text: str) -> str:
+    """What a worker said, without what a database cannot keep: NUL and lone surrogates."""
+    return text.encode(errors="replace").decode().replace("\0", "�")

@@ -10,7 +10,7 @@ from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, ShotEvent, ShotS
 from farm.store import schema
 from farm.store.errors import JobCancelling, NotFound, ShotNotRequeued
 from farm.store.jobs import get_job
-from farm.store.moves import count, record_change, wish
+from farm.store.moves import count, record_changes, wish
 from farm.store.records import Job, ShotKey
 
 _PART = 500  # below every database's limit of parameters
@@ -67,8 +67,7 @@ def _requeue(conn: Connection, job: Job, before: ShotState, numbers: Collection[
     moved: list[int] = []
     for part in _parts(numbers):
         moved += conn.execute(query.where(shot.c.number.in_(part)) if part else query).scalars()
-    for number in sorted(moved):
-        record_change(conn, job.id, number)
+    record_changes(conn, job.id, sorted(moved))
     return len(moved)
 
 

@@ -163,7 +163,21 @@ worker = Table(
 )
 
 # Files whose rows are gone, until they are too. See farm/store/deletion.py.
-deletion = Table("deletion", metadata, Column("key", String(256), primary_key=True))
+deletion = Table(
+    "deletion",
+    metadata,
+    Column("key", String(256), primary_key=True),
+    Column("claim", String(32), nullable=True),  # of whoever is deleting the file; null: nobody
+    Column("claim_expiry_s", Float, nullable=True),  # on the steady clock; then it is anybody's
+)
+
+# One row: which farm this is. See farm/store/identity.py.
+farm = Table(
+    "farm",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("bound", Boolean, nullable=False),  # the images and videos are known to carry it
+)
 
 # One row: the oldest revision whose farm may still use these tables. See farm/store/migrate.py.
 compatibility = Table(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +14,25 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
-from farm.store import deletion, leases, workers
+from farm.store import deletion, identity, leases, workers
 from farm.store.blobs import Blobs
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
 from farm.store.database import Database
-from farm.store.errors import StoreLocked
+from farm.store.errors import StoreAway, StoreLocked
 from farm.store.folder import FolderBlobs
 from farm.store.postgres import Postgres
 from farm.store.spool import Spool
 from farm.store.sqlite import Sqlite
+from farm.store.writer import PATIENCE_S
 
 if TYPE_CHECKING:
     from farm.store.links import Links
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOOK_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Store:
         Leases of workers that outlived the last gateway get one lease to be claimed again.
         Raises StoreLocked where another gateway has the folder with its SQLite file, StoreTooNew
         for tables of a newer version, StoreAway for a database that cannot be reached,
-        ArtifactsUnusable for a bucket that cannot be used.
+        ArtifactsUnusable for a bucket that cannot be used, ArtifactsForeign for images and videos
+        of another farm than the database's.
         """
         folder.mkdir(parents=True, exist_ok=True)
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
@@ -85,12 +91,21 @@ class Store:
                 links = Links.open(bucket)
                 undo.callback(links.close)
 
+            starting = True
+
             def first(conn: Connection) -> None:
                 leases.renew_all(conn, clock.steady_s() + lease_s)
-                workers.leave_all(conn, clock.steady_s())
+                if starting:
+                    workers.leave_all(conn, clock.steady_s())
+                else:
+                    workers.hear_all(conn, clock.steady_s())
+                if lock is not None:
+                    deletion.end_claims(conn)
 
             database = Database.open(backend, first)
             undo.callback(database.close)
+            starting = False
+            identity.check(database, blobs)
             store = cls(database, blobs, clock, lease_s, links, spool, lock)
             undo.pop_all()
         return store
@@ -116,20 +131,40 @@ class Store:
         """Stores a file under `key`, then its row with `record`.
 
         A file that was there before, or whose deletion is noted, may be collected in between: its
-        row is committed in a transaction that finds it, or else the file is stored once more.
+        row is committed in a transaction that finds it and that nobody deletes it, or else the file
+        is stored once more. Raises StoreAway where it is being deleted for too long.
         """
+        patience_end_s = time.monotonic() + PATIENCE_S
         while True:
             noted = deletion.may_return(key) and await self.database.read(deletion.is_noted, key)
             created = await self.blobs.put(key, path)
             sure = created and not noted
 
             def run(conn: Connection, *, sure: bool = sure) -> R:
-                if not sure and not self.blobs.has(key):
+                if not sure and (
+                    deletion.is_being_deleted(conn, key, self.clock.steady_s())
+                    or not self.blobs.has(key)
+                ):
                     raise _FileCollected
                 return record(conn, *args, **kwargs)
 
-            with contextlib.suppress(_FileCollected):
+            try:
                 return await self.database.write(run)
+            except _FileCollected:
+                if time.monotonic() > patience_end_s:
+                    raise StoreAway(
+                        f"{key} is being deleted; it can be stored afterwards"
+                    ) from None
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def sweep(self) -> None:
+        """Deletes the files whose rows are gone, under no lock: a bucket may take its time.
+
+        What could not be deleted is tried again in a sweep after its claim has run out.
+        """
+        while claim := await self.database.write(deletion.claim, self.clock.steady_s()):
+            await asyncio.to_thread(self.blobs.delete, *claim.keys)
+            await self.database.write(deletion.finish, claim)
 
     def close(self) -> None:
         """Commits what was asked for and lets go of the folder."""

@@ -90,6 +90,11 @@ def leave_all(conn: Connection, steady_s: Instant) -> None:
     conn.execute(update(schema.worker).values(gateway=None, heard_s=steady_s))
 
 
+def hear_all(conn: Connection, steady_s: Instant) -> None:
+    """Forgives the silence of every worker: while the database was away nobody could tell."""
+    conn.execute(update(schema.worker).values(heard_s=steady_s))
+
+
 def hear(
     conn: Connection, gateway: str, sessions: Iterable[Session], steady_s: Instant, keep_s: float
 ) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
+from farm.gateway import intake
 from farm.gateway.server import Gateway
 from farm.jobs.params import SVD, TINY, ModelInfo, RenderParams
 from farm.render.errors import ClipNotFinite
 from farm.render.fake import FakeRenderer
 from farm.render.probe import probe_video, read_receipt
 from farm.render.renderer import Rendered
+from farm.store.records import NewJob
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import worker_service_pb2
 from svdfarm.v1.resources_pb2 import Job, Shot, Worker
@@ -282,3 +286,24 @@ def test_the_default_model_is_the_most_served_one(
         shot.params.model = ""
         job = caller.create(shot)
         assert caller.shots(job.name)[0].params.model == "svd"
+
+
+def test_a_large_job_that_is_read_holds_nobody_up(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, answered = threading.Event(), threading.Event()
+    read_job = intake.read_job
+
+    def slow(*given: Any) -> NewJob:
+        reading.set()
+        assert answered.wait(10)
+        return read_job(*given)
+
+    monkeypatch.setattr(intake, "read_job", slow)
+    shot = caller.shot()
+    with ThreadPoolExecutor(1) as threads:
+        created = threads.submit(caller.create, shot)
+        assert reading.wait(10)
+        caller.render.ListJobs(pb.ListJobsRequest(), timeout=5)
+        answered.set()
+        assert created.result().shot_count == 1

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
 
 import grpc
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from farm.gateway.server import Gateway
 from farm.jobs.retention import GRACE_S
 from farm.store import schema
+from farm.store.blobs import FARM_ID
 from farm.store.store import Store
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1.resources_pb2 import Job, Shot
@@ -26,7 +28,7 @@ def blobs(tmp_path: Path) -> Path:
 
 
 def keys(blobs: Path) -> set[str]:
-    return {str(path.relative_to(blobs)) for path in blobs.rglob("*") if path.is_file()}
+    return {str(path.relative_to(blobs)) for path in blobs.rglob("*") if path.is_file()} - {FARM_ID}
 
 
 def age(gateway: Gateway, blobs: Path, age_s: float = GRACE_S + 60) -> None:
@@ -63,6 +65,36 @@ def test_deleting_a_job_frees_what_only_it_used(
     caller.render.GetImage(pb.GetImageRequest(name=young))  # somebody is about to use it
     caller.render.DeleteJob(pb.DeleteJobRequest(name=job.name))
     assert keys(blobs) == {young}
+
+
+@pytest.mark.parametrize("by", ["delete", "prune"])
+def test_rows_that_are_gone_are_told_though_their_files_wait(
+    gateway: Gateway,
+    caller: Caller,
+    tmp_path: Path,
+    blobs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    job = rendered(gateway, caller, tmp_path)
+    before = keys(blobs)
+    age(gateway, blobs)
+
+    def broken(*keys: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(gateway._store.blobs, "delete", broken)
+    if by == "delete":
+        caller.render.DeleteJob(pb.DeleteJobRequest(name=job.name))
+    else:
+        assert prune(caller).job_count == 1
+    with pytest.raises(grpc.RpcError) as gone:
+        caller.job(job.name)
+    assert gone.value.code() == grpc.StatusCode.NOT_FOUND
+    assert keys(blobs) == before
+    noted = select(schema.deletion.c.key)
+    database = gateway._store.database
+    assert set(database.submit(lambda c: c.execute(noted).scalars().all()).result()) == before
 
 
 def test_an_image_that_a_client_asked_for_waits_for_its_job(

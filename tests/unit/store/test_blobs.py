@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,18 @@ async def test_all_that_is_there_is_listed(blobs: Blobs) -> None:
         "images/x": 8,
     }
     assert all(abs(file.modify_time_s - time.time()) < 60 for file in files.values())
+
+
+async def test_what_a_killed_gateway_left_half_written_is_removed(tmp_path: Path) -> None:
+    old, young, whole = (tmp_path / "videos" / name for name in ("a.mp4#1", "b.mp4#23", "c#d.mp4"))
+    old.parent.mkdir()
+    for path in (old, young, whole):
+        path.write_bytes(b"vid")
+    for path in (old, whole):
+        os.utime(path, (0, 0))
+    blobs = FolderBlobs(tmp_path)
+    assert [path.exists() for path in (old, young, whole)] == [False, True, True]
+    blobs.close()
 
 
 @pytest.mark.parametrize("torn", [b"", b"whol", b"hole!"])

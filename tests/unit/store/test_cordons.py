@@ -48,6 +48,13 @@ def cordon_of(database: Database, worker: str) -> Failure | None:
     return row.cordon
 
 
+def test_a_cordon_tells_what_a_database_cannot_keep(joined: Database) -> None:
+    joined.submit(cordons.cordon_at_start, "bad", "CUDA\0 \ud800").result()
+    told = cordon_of(joined, "bad")
+    assert told is not None
+    assert told.message == "CUDA� ?"
+
+
 def test_a_worker_is_cordoned_when_three_shots_failed_that_succeed_elsewhere(
     joined: Database,
 ) -> None:

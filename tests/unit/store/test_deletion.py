@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,15 @@ from farm.jobs.states import JobState, ShotState
 from farm.store import deletion, inputs, jobs, leases, schema
 from farm.store.blobs import Content
 from farm.store.database import Database
-from farm.store.errors import JobNotEnded, NotFound
+from farm.store.errors import JobNotEnded, NotFound, StoreAway
 from farm.store.folder import FolderBlobs
 from farm.store.holdings import read_holdings
 from farm.store.records import Image, Job, ShotKey, Video, image_key
 from farm.store.requeue import requeue_job
 from farm.store.store import Store
+from tests.postgres import PostgresServer
+from tests.running import eventually
+from tests.s3 import S3Server, faulty
 from tests.unit.store.conftest import IMAGE, create, new_job
 
 OTHER = Image("b" * 64, size_bytes=20, width_px=64, height_px=64)
@@ -39,8 +44,9 @@ def delete(database: Database, job: Job, unwanted_since_s: float = 5.0) -> set[s
 
 def swept(database: Database) -> list[str]:
     removed: list[str] = []
-    while database.submit(deletion.sweep, lambda *gone: removed.extend(gone)).result():
-        pass
+    while claim := database.submit(deletion.claim, 0.0).result():
+        removed += claim.keys
+        database.submit(deletion.finish, claim).result()
     return removed
 
 
@@ -62,14 +68,29 @@ def test_a_deleted_job_leaves_notes_of_its_files_until_they_are_gone(database: D
     videos = {render(database, job, number).key for number in (1, 2)}
     assert delete(database, job) == {IMAGE.sha256}
     expected = sorted({*videos, image_key(IMAGE.sha256)})
-
-    def crash(*keys: str) -> None:
-        raise OSError("the gateway died")
-
-    with pytest.raises(OSError, match="died"):
-        database.submit(deletion.sweep, crash).result()
+    assert database.submit(deletion.is_noted, expected[0]).result()
     assert swept(database) == expected
     assert swept(database) == []
+
+
+def test_a_file_is_deleted_by_one_at_a_time(database: Database) -> None:
+    job = create(database)
+    video = render(database, job)
+    delete(database, job, unwanted_since_s=-1.0)
+    first = database.submit(deletion.claim, 0.0).result()
+    assert first is not None
+    assert first.keys == [video.key]
+    asked = partial(database.submit, deletion.is_being_deleted, video.key)
+    assert database.submit(deletion.claim, 299.0).result() is None
+    assert (asked(299.0).result(), asked(301.0).result()) == (True, False)
+    # Whoever had it is dead.
+    second = database.submit(deletion.claim, 301.0).result()
+    assert second is not None
+    assert second.keys == [video.key]
+    database.submit(deletion.finish, first).result()
+    assert asked(302.0).result()
+    database.submit(deletion.finish, second).result()
+    assert not database.submit(deletion.is_noted, video.key).result()
 
 
 def test_an_image_that_another_job_uses_stays(database: Database) -> None:
@@ -136,14 +157,11 @@ def test_holdings_are_ended_jobs_used_images_and_files_without_a_row(database: D
     assert [file.key for file in kept.orphans] == [lost, "images/stray"]
 
 
-def test_only_files_without_a_row_are_removed(database: Database) -> None:
+def test_only_files_without_a_row_are_noted(database: Database) -> None:
     video = render(database, create(database))
-    removed: list[str] = []
     keys = [video.key, image_key(IMAGE.sha256), "videos/gone/1-1-abc.mp4", "stray"]
-    unnamed = database.submit(
-        deletion.remove_unnamed, keys, lambda *gone: removed.extend(gone)
-    ).result()
-    assert unnamed == {*removed} == {"videos/gone/1-1-abc.mp4", "stray"}
+    unnamed = database.submit(deletion.note_unnamed, keys).result()
+    assert sorted(unnamed) == swept(database) == ["stray", "videos/gone/1-1-abc.mp4"]
 
 
 def test_many_images_are_deleted_in_one_go(database: Database) -> None:
@@ -201,6 +219,87 @@ def test_a_row_is_committed_only_while_its_file_is_there(
         blobs.close()
     finally:
         store.close()
+
+
+async def test_no_row_is_committed_while_its_file_is_being_deleted(tmp_path: Path) -> None:
+    store = await asyncio.to_thread(Store.open, tmp_path / "data")
+    path = tmp_path / "image"
+    path.write_bytes(b"picture")
+    deleting, go_on = threading.Event(), threading.Event()
+
+    class Slow(FolderBlobs):
+        """What is deleted goes when the test says so."""
+
+        def delete(self, *keys: str) -> None:
+            deleting.set()
+            assert go_on.wait(10)
+            super().delete(*keys)
+
+    try:
+        blobs = Slow(tmp_path / "data" / "blobs")
+        slow = dataclasses.replace(store, blobs=blobs)
+        await blobs.put("images/x", path)
+        await store.database.write(deletion.note_unnamed, ["images/x"])
+        sweep = asyncio.create_task(slow.sweep())
+        assert await asyncio.to_thread(deleting.wait, 10)
+        published = asyncio.create_task(slow.publish("images/x", path, lambda _: "recorded"))
+        # Others write meanwhile.
+        await store.database.write(inputs.put_image, IMAGE, 0.0)
+        assert not (await asyncio.wait([published], timeout=0.3))[0]
+        go_on.set()
+        assert await published == "recorded"
+        await sweep
+        assert await store.blobs.read_whole("images/x") == b"picture"
+        assert not await store.database.read(deletion.is_noted, "images/x")
+        blobs.close()
+    finally:
+        go_on.set()
+        await asyncio.to_thread(store.close)
+
+
+async def test_who_waits_too_long_for_a_deletion_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.store.store.PATIENCE_S", 0.1)
+    path = tmp_path / "image"
+    path.write_bytes(b"picture")
+    store = await asyncio.to_thread(Store.open, tmp_path / "data")
+    await store.blobs.put("images/x", path)
+    await store.database.write(deletion.note_unnamed, ["images/x"])
+    await store.database.write(deletion.claim, store.clock.steady_s())
+    try:
+        with pytest.raises(StoreAway, match="images/x is being deleted"):
+            await store.publish("images/x", path, lambda _: "recorded")
+    finally:
+        await asyncio.to_thread(store.close)
+    # Its deleter is gone.
+    store = await asyncio.to_thread(Store.open, tmp_path / "data")
+    assert await store.publish("images/x", path, lambda _: "recorded") == "recorded"
+    await asyncio.to_thread(store.close)
+
+
+async def test_a_bucket_that_deletes_slowly_holds_no_writer_up(
+    s3: S3Server, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with postgres.database() as url, faulty(s3) as faults:
+        bucket = dataclasses.replace(s3.bucket(), endpoint=faults.endpoint)
+        store = await asyncio.to_thread(Store.open, tmp_path, url, bucket)
+        await store.blobs.put("images/x", b"picture")
+        await store.database.write(deletion.note_unnamed, ["images/x"])
+        faults.methods, faults.delay_s = ("POST",), 6.0  # PostgreSQL waits 5 s for who is idle
+        faults.seen.clear()
+        sweep = asyncio.create_task(store.sweep())
+        await asyncio.to_thread(eventually, lambda: faults.seen)
+        async with asyncio.timeout(3):
+            await store.database.write(inputs.put_image, IMAGE, 0.0)
+        assert not sweep.done()
+        await sweep
+        assert store.blobs.files() == []
+        faults.methods = ("HEAD",)
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(asyncio.to_thread(store.blobs.has, "images/x"), 4)
+        faults.delay_s = 0.0
+        await asyncio.to_thread(store.close)
 
 
 def test_a_job_with_a_request_id_can_be_sent_again_after_its_deletion(database: Database) -> None:

@@ -12,11 +12,13 @@ from typing import Self
 import pytest
 from sqlalchemy import URL, Connection
 
-from farm.store import inputs, jobs, leases, writer
+from farm.store import inputs, jobs, leases, workers, writer
 from farm.store.database import Database
 from farm.store.errors import StoreAway
 from farm.store.postgres import Postgres
 from farm.store.records import ShotKey
+from farm.store.store import Store
+from farm.store.workers import Session
 from tests.postgres import PostgresServer
 from tests.running import eventually
 from tests.unit.store.conftest import IMAGE, create, new_job
@@ -36,6 +38,44 @@ def opened(url: URL) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def test_a_server_that_has_become_read_only_is_left(postgres: PostgresServer, url: URL) -> None:
+    def set_read_only(state: str) -> None:
+        name = url.database
+        postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {state}")
+
+    with opened(url) as database:
+        set_read_only("on")
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        postgres.execute(ended, url.database)
+        job = database.submit(jobs.create_job, new_job(), 0.0)
+        with pytest.raises(TimeoutError):
+            job.result(timeout=0.5)
+        set_read_only("off")  # as where the next connection gets to the new primary
+        assert job.result(timeout=5).shot_count == 1
+
+
+def test_sessions_outlive_a_restart_of_the_database(
+    postgres: PostgresServer, url: URL, tmp_path: Path
+) -> None:
+    store = Store.open(tmp_path, url)
+    try:
+        write, now = store.database.submit, store.clock.steady_s()
+        session = Session("w", "s", store.name, b"", frozenset({"tiny"}), "ACTIVE", 0.0)
+        write(workers.join, session, 0.0).result()
+        postgres.stop()
+        postgres.start()
+        (row,) = write(workers.at, store.name, now).result()
+        assert (row.id, row.silent_s < 60) == ("w", True)
+    finally:
+        store.close()
+    store = Store.open(tmp_path, url)
+    try:
+        page = workers.page
+        assert store.database.submit(page, store.clock.steady_s(), 0, 10).result() == []
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize("how", ["immediate", "fast"])

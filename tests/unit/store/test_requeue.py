@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 
 from farm.jobs.retry import RULES, Reason
 from farm.jobs.states import JobState, ShotState
@@ -180,3 +182,29 @@ def test_a_worker_that_let_go_of_a_cancelled_shot_did_not_fail_it(database: Data
     requeue(database, job, CANCELLED)
     (queued,) = database.submit(leases.queue, ["tiny"], 10).result()
     assert queued.candidate.failed_on == frozenset()
+
+
+def test_many_shots_are_cancelled_and_queued_again_in_a_few_statements(database: Database) -> None:
+    job = create(database, 300)
+    statements: list[str] = []
+
+    def count(fn: Callable[[Connection], object]) -> int:
+        def listening(conn: Connection) -> None:
+            def note(_: object, __: object, statement: str, *rest: object) -> None:
+                statements.append(statement)
+
+            event.listen(conn, "before_cursor_execute", note)
+            try:
+                fn(conn)
+            finally:
+                event.remove(conn, "before_cursor_execute", note)
+
+        statements.clear()
+        database.submit(listening).result()
+        return len(statements)
+
+    assert count(lambda conn: jobs.cancel_job(conn, job.id, 1.0)) < 20
+    states = {ShotState.CANCELLED}
+    assert count(lambda conn: requeue_job(conn, job.id, states, set(), 2.0)) < 20
+    told = database.submit(changes.changes_since, job.id, 0).result()
+    assert len(told.shots) == 300

@@ -75,6 +75,7 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
     def become_older(conn: Connection) -> None:
         schema.compatibility.drop(conn)
         schema.deletion.drop(conn)
+        schema.farm.drop(conn)
         schema.worker.drop(conn)
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
         conn.exec_driver_sql("DROP INDEX ix_shot_image_sha256")
