@@ -138,9 +138,10 @@ class Dispatcher:
     async def _send_all(self, sha256: str, claims: list[tuple[Worker, Claim]]) -> None:
         """Sends claims of one image; one that cannot be sent is left to be taken back."""
         async with self._image_reads:
-            image = await self._image(sha256)
+            image: bytes | _NoImage | None = None
             for worker, claim in claims:
                 try:
+                    image = image or await self._image(sha256)
                     await self._send(worker, claim, image)
                 except Exception as error:  # the store is away: nobody may renew this lease now
                     log.error("assign.failed", shot=str(claim.lease.shot), exc_info=error)
@@ -157,15 +158,21 @@ class Dispatcher:
 
     async def _image(self, sha256: str) -> bytes | _NoImage:
         try:
-            image = await self._store.blobs.read_whole(image_key(sha256))
-        except FileNotFoundError:
-            return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
+            return await self._read(sha256)
         except (StoreAway, OSError) as error:
             now_s = asyncio.get_running_loop().time()
             if now_s >= self._not_before_s:  # not once more for each image of one outage
                 self._outage_s = min(self._outage_s * 2, _LONGEST_PAUSE_S)
                 self._not_before_s = now_s + self._outage_s
             return _NoImage(Reason.STORE_AWAY, str(error))
+
+    async def _read(self, sha256: str) -> bytes | _NoImage:
+        try:
+            image = await self._store.blobs.read_whole(image_key(sha256))
+        except FileNotFoundError:
+            if await asyncio.to_thread(self._store.blobs.farm_id) is None:
+                raise  # a folder that is gone is not the image's fault
+            return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
         self._outage_s = _PAUSE_AFTER_ERROR_S / 2
         return image
 

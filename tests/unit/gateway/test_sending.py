@@ -43,6 +43,19 @@ def test_an_outage_of_the_images_costs_few_attempts(
     assert shot.attempt_count <= 4
 
 
+def test_a_folder_that_is_gone_is_not_the_images_fault(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    blobs, elsewhere = tmp_path / "data" / "blobs", tmp_path / "unmounted"
+    shot = caller.shot()
+    blobs.rename(elsewhere)
+    job = caller.create(shot)
+    with running_worker(str(gateway.address), tmp_path):
+        eventually(lambda: caller.shots(job.name)[0].attempt_count > 1)
+        elsewhere.rename(blobs)
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+
+
 def test_a_claim_that_can_be_neither_sent_nor_handed_back_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
