@@ -3,5 +3,5 @@
     python -m farm.nano.train               trains it, on a GPU or a CPU
     python -m farm.nano.evaluate FOLDER     measures it on photographs that training never saw
 
-The VAE in this package is trained; the UNet is not yet, and so the farm does not offer `nano`.
+The VAE in this package is trained; the UNet is not done, and so the farm does not offer `nano`.
 """

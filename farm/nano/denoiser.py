@@ -112,6 +112,7 @@ class Conditioned(nn.Module):
 
 
 def train_unet(
+    networks: Conditioned,
     pictures: Pictures,
     vae: Any,
     feature_extractor: Any,
@@ -121,9 +122,7 @@ def train_unet(
     device: torch.device,
     say: Callable[[str], None],
 ) -> Conditioned:
-    """The trained networks, in evaluation mode."""
-    torch.manual_seed(SEED)
-    networks = Conditioned()
+    """Train `networks` further; they are returned in evaluation mode."""
     vae = vae.to(device)
     networks.to(device)
     training = Training(

@@ -3,8 +3,10 @@
     python -m farm.nano.train --work build/nano
     farm render photo.png -o out --model build/nano/model
 
-The VAE in this package is taken; --train-vae makes another. A run that was stopped goes on where
-it was when the same command is given again. It uses a GPU if there is one.
+It goes on from the weights in this package: their VAE is taken as it is, unless --train-vae makes
+another, and the UNet and the image encoder are trained further, unless --fresh begins anew. A run
+that was stopped goes on where it was when the same command is given again. It uses a GPU if there
+is one.
 """
 
 from __future__ import annotations
@@ -17,24 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from farm.nano import photographs
 from farm.nano.autoencoder import finish_decoder, train_vae, whiten
-from farm.nano.denoiser import train_unet
+from farm.nano.denoiser import SEED, Conditioned, train_unet
 from farm.nano.parts import FRAME_COUNT, SIDE_PX, STEP_COUNT
 from farm.nano.pictures import Pictures
 from farm.render import cpu
 from farm.render.checkpoint import make_scheduler, write_checkpoint
 from farm.render.folder import Card
 
-VAE_FOLDER = Path(__file__).parent / "vae"
+HERE = Path(__file__).parent
+VAE_FOLDER = HERE / "vae"
 NOTE = "small: a camera moves over the picture"
 
 VAE_STEPS = 1_150
 DECODER_STEPS = 120
-# Hours on a few cores. 2,500 steps were too few: after some frames a clip dissolved.
+# Hours on a few cores. After the 1,300 of the UNet in this package a clip dissolves at its end.
 UNET_STEPS = 20_000
 
 
@@ -48,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     vae = _new_vae(pictures, options.work, device) if options.train_vae else _shipped_vae()
     feature_extractor = CLIPImageProcessorPil()
     networks = train_unet(
+        _networks(options.fresh or options.train_vae),
         pictures,
         vae,
         feature_extractor,
@@ -67,6 +72,19 @@ def main(arguments: list[str] | None = None) -> int:
     write_checkpoint(options.work / "model", parts, Card(SIDE_PX, SIDE_PX, STEP_COUNT, NOTE))
     print(f"written to {options.work / 'model'}: {FRAME_COUNT} frames, {SIDE_PX}x{SIDE_PX}")
     return 0
+
+
+def _networks(fresh: bool) -> Conditioned:
+    torch.manual_seed(SEED)
+    networks = Conditioned()
+    if not fresh:
+        networks.unet = UNetSpatioTemporalConditionModel.from_pretrained(
+            HERE / "unet", torch_dtype=torch.float32
+        )
+        networks.image_encoder = CLIPVisionModelWithProjection.from_pretrained(
+            HERE / "image_encoder", torch_dtype=torch.float32
+        )
+    return networks
 
 
 def _shipped_vae() -> Any:
@@ -97,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--work", type=Path, default=Path("build/nano"), help="photographs, checkpoints, the model"
     )
     parser.add_argument("--train-vae", action="store_true", help="not the one in this package")
+    parser.add_argument("--fresh", action="store_true", help="not the UNet in this package")
     parser.add_argument("--steps", type=int, default=UNET_STEPS, help="of the UNet")
     return parser
 

@@ -10,7 +10,7 @@ import torch
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from farm.nano import autoencoder, closed_form, denoiser
-from farm.nano.denoiser import STAGES, Shape, Stage, stage_at, train_unet, v_target
+from farm.nano.denoiser import STAGES, Conditioned, Shape, Stage, stage_at, train_unet, v_target
 from farm.nano.parts import make_vae
 from farm.nano.photographs import paths, pyramid
 from farm.nano.pictures import Pictures, draw
@@ -141,7 +141,9 @@ def test_the_unet_trains_and_goes_on(quick: None, pictures: Pictures, tmp_path: 
     said: list[str] = []
 
     def train(step_count: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
         networks = train_unet(
+            Conditioned(),
             pictures,
             vae,
             CLIPImageProcessorPil(),

@@ -1,4 +1,4 @@
-"""The VAE in the package: what its card promises, on photographs that training never saw."""
+"""The weights in the package: what their card promises, on photographs that training never saw."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
 from PIL import Image
+from safetensors.torch import load_file
 
 import farm.nano
-from farm.nano.train import VAE_FOLDER
+from farm.nano.train import VAE_FOLDER, _networks
 
 IMAGES = Path(__file__).parents[3] / "examples" / "images"
 MODEL_CARD = Path(farm.nano.__file__).parent / "MODEL_CARD.md"
 
 
-def test_the_weights_are_the_ones_that_the_card_describes() -> None:
-    (weights,) = VAE_FOLDER.glob("*.safetensors")
+@pytest.mark.parametrize("part", ["vae", "unet", "image_encoder"])
+def test_the_weights_are_the_ones_that_the_card_describes(part: str) -> None:
+    (weights,) = (VAE_FOLDER.parent / part).glob("*.safetensors")
     card = MODEL_CARD.read_text(encoding="utf-8")
 
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
     assert f"{weights.stat().st_size:,} bytes" in card
+
+
+def test_training_goes_on_from_the_weights_in_this_package() -> None:
+    file = VAE_FOLDER.parent / "unet" / "diffusion_pytorch_model.safetensors"
+    there = load_file(file)
+    taken, fresh = _networks(fresh=False), _networks(fresh=True)
+
+    assert all(torch.equal(w, there[n].float()) for n, w in taken.unet.state_dict().items())
+    assert not torch.equal(fresh.unet.conv_in.weight, taken.unet.conv_in.weight)
+    assert all(p.dtype == torch.float32 and p.requires_grad for p in taken.parameters())
 
 
 # As in the card, less half a decibel: crops are cut a fraction of a pixel elsewhere there.
