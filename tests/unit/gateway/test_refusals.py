@@ -16,6 +16,7 @@ from PIL import Image
 
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.server import Gateway
+from farm.store.blobs import FARM_ID
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc
 from svdfarm.v1.resources_pb2 import Encoding, Shot
@@ -139,7 +140,7 @@ def test_bad_images_are_refused_and_leave_nothing(
     with pytest.raises(grpc.RpcError) as refused:
         caller.render.UploadImage(pb.UploadImageRequest(data=part) for part in parts)
     assert refused.value.code() == code
-    assert list((tmp_path / "data" / "blobs").iterdir()) == []
+    assert [path.name for path in (tmp_path / "data" / "blobs").iterdir()] == [FARM_ID]
 
 
 @pytest.mark.parametrize("name", ["jobs/../x", "job/a", "jobs/a b", ""])
