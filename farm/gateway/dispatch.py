@@ -172,7 +172,10 @@ class Dispatcher:
         except FileNotFoundError:
             if await asyncio.to_thread(self._store.blobs.farm_id) is None:
                 raise  # a folder that is gone is not the image's fault
-            return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
+            try:  # it may have come back in between
+                image = await self._store.blobs.read_whole(image_key(sha256))
+            except FileNotFoundError:
+                return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
         self._outage_s = _PAUSE_AFTER_ERROR_S / 2
         return image
 
