@@ -9,14 +9,18 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
+from farm.store.errors import StoreAway
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
+
+log = structlog.get_logger()
 
 
 class UploadRefused(Exception):
@@ -118,7 +122,10 @@ async def or_delete(store: Store, key: str, ending: Awaitable[bool]) -> bool:
 
 async def _delete(store: Store, key: str) -> None:
     await store.database.write(deletion.note_unnamed, [key])
-    await store.sweep()
+    try:
+        await store.sweep()
+    except (StoreAway, OSError) as error:  # its note stays, and the next sweep finds it
+        log.warning("sweep.failed", key=key, error=str(error))
 
 
 def record(
