@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -29,7 +30,7 @@ Content: TypeAlias = bytes | Path
 PutMode: TypeAlias = Literal["create", "overwrite"]
 
 
-class Blobs:
+class Blobs(ABC):
     """Immutable objects by key; what can go wrong beyond a missing one is the subclass's to say."""
 
     def __init__(self, store: LocalStore | S3Store) -> None:
@@ -127,9 +128,9 @@ class Blobs:
     def close(self) -> None:
         """Lets go of what it holds; nothing may be under way."""
 
+    @abstractmethod
     async def _write(self, key: str, content: Content, mode: PutMode) -> None:
         """Writes one object, durably. Raises AlreadyExistsError in mode `create`."""
-        raise NotImplementedError
 
     def _errors_told(self) -> contextlib.AbstractContextManager[None]:
         """Raises what obstore says as what the store's callers know."""
