@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 
 import grpc
 
@@ -12,6 +13,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.wall import Refusal, invalid
 from farm.jobs.states import FINAL_JOB_STATES, ShotState
 from farm.store import changes
+from farm.store.changes import Changes
 from farm.store.records import Job, Shot, ShotKey
 from farm.store.store import Store
 from svdfarm.v1 import render_service_pb2 as pb
@@ -47,6 +49,14 @@ async def watch_job(
             await asyncio.sleep(_MIN_INTERVAL_S)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What all watchers see that had read the log equally far."""
+
+    seen: Changes
+    job: resources_pb2.Job
+
+
 class _Watcher:
     """What one caller has been told."""
 
@@ -70,7 +80,7 @@ class _Watcher:
         page = await read(changes.snapshot, self._job_id)
         self._seq = page.seq
         if page.job.state not in FINAL_JOB_STATES:  # that comes last, when all else was told
-            yield await self._tell_job(page.job)
+            yield self._tell_job(job_to_wire(page.job, await self._notice(page.job)))
         while True:
             for shot in page.shots:
                 yield self._tell_shot(shot)
@@ -99,7 +109,8 @@ class _Watcher:
         """What is new: shots in the log, steps, and last the job."""
         more = True
         while more:
-            seen = await self._store.database.read(changes.changes_since, self._job_id, self._seq)
+            look = await self._feed.ask(self._job_id, self._seq, self._look)
+            seen = look.seen
             self._seq, more = seen.seq, seen.more
             for shot in seen.shots[:-1]:
                 yield self._tell_shot(shot)
@@ -111,14 +122,17 @@ class _Watcher:
             if progress is not None and progress != told.progress:
                 yield self._tell_shot(shot)
         final = seen.job.state in FINAL_JOB_STATES
-        message = job_to_wire(seen.job, await self._notice(seen.job))
-        if message != self._told_job or (always_job and final):
-            yield await self._tell_job(seen.job)
+        if look.job != self._told_job or (always_job and final):
+            yield self._tell_job(look.job)
         self.ended = final
 
-    async def _tell_job(self, job: Job) -> pb.WatchJobResponse:
-        self._told_job = job_to_wire(job, await self._notice(job))
-        return pb.WatchJobResponse(job=self._told_job, resume_token=self._token)
+    async def _look(self) -> _Look:
+        seen = await self._store.database.read(changes.changes_since, self._job_id, self._seq)
+        return _Look(seen, job_to_wire(seen.job, await self._notice(seen.job)))
+
+    def _tell_job(self, job: resources_pb2.Job) -> pb.WatchJobResponse:
+        self._told_job = job
+        return pb.WatchJobResponse(job=job, resume_token=self._token)
 
     def _tell_shot(self, shot: Shot) -> pb.WatchJobResponse:
         rendering = shot.state is ShotState.RENDERING

@@ -99,12 +99,12 @@ def test_a_caller_that_is_killed_leaves_nothing_behind(
     assert gone.stdout is not None
     assert gone.stdin is not None
     assert gone.stdout.readline() == "begun\n"
-    assert gateway._feed._watchers
+    assert gateway._feed._watched
     gone.kill()
     gone.wait()
     gone.stdout.close()
     gone.stdin.close()
-    eventually(lambda: not gateway._feed._watchers)
+    eventually(lambda: not gateway._feed._watched)
     open_files = Path("/proc/self/fd")
     eventually(lambda: not any(_is_video(file) for file in open_files.iterdir()))
 
