@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import stamina
@@ -26,11 +27,12 @@ _ARRIVED = "farm.arrived"  # in Connection.info, for as long as the connection l
 
 
 class Writer:
-    """Commits what waits together in one transaction, each change in a savepoint of its own.
+    """Commits what waits together in one transaction.
 
-    Each caller hears of its change after the commit: one fsync serves many. A group whose
-    connection is lost is run again when the database is back, unless it turns out that its commit
-    came through.
+    Each caller hears of its change after the commit: one fsync serves many. Where a change fails,
+    its group is run again with each change in a savepoint of its own, so that it fails alone. A
+    group whose connection is lost is run again when the database is back, unless it turns out that
+    its commit came through.
     """
 
     def __init__(
@@ -149,29 +151,45 @@ class Writer:
             conn.info[_ARRIVED] = True
 
     def _run(self, conn: Connection, group: _Group) -> None:
-        conn.info.pop(CHANGED_JOBS, None)
-        group.outcomes = [self._run_one(conn, *change) for change in group.changes]
+        group.outcomes = self._run_together(conn, group) or [
+            self._run_alone(conn, *change) for change in group.changes
+        ]
         group.changed = conn.info.get(CHANGED_JOBS, set())
 
-    def _run_one(
+    def _run_together(self, conn: Connection, group: _Group) -> list[Callable[[], None]]:
+        """Runs all changes; returns how to tell their callers after the commit.
+
+        Returns nothing, and keeps nothing, where one of them failed. Raises as `_run_alone`.
+        """
+        conn.info.pop(CHANGED_JOBS, None)
+        try:
+            with _savepoint(conn):
+                return [partial(done.set_result, fn(conn)) for fn, done in group.changes]
+        except Exception as error:  # noqa: BLE001 - whose it is turns out when each runs alone
+            self._check_open(conn, error)
+            conn.info.pop(CHANGED_JOBS, None)
+            return []
+
+    def _run_alone(
         self, conn: Connection, fn: Callable[[Connection], Any], done: Future[Any]
     ) -> Callable[[], None]:
-        """Runs one change in a savepoint; returns how to tell its caller after the commit.
+        """Runs one change; returns how to tell its caller after the commit.
 
         Raises _TransactionLost where its failure took the changes before it along: the savepoint
         is gone then, and what came after it would be committed piece by piece.
         """
         try:
             with _savepoint(conn):
-                result = fn(conn)
-        except Exception as error:
-            if self._backend.is_away(error) or conn.invalidated:
-                raise StoreAway.because(error) from error
-            if not self._backend.is_open(conn):
-                raise _TransactionLost(error) from error
-            failed = error
-            return lambda: done.set_exception(failed)
-        return lambda: done.set_result(result)
+                return partial(done.set_result, fn(conn))
+        except Exception as error:  # noqa: BLE001 - its caller hears of it
+            self._check_open(conn, error)
+            return partial(done.set_exception, error)
+
+    def _check_open(self, conn: Connection, error: Exception) -> None:
+        if self._backend.is_away(error) or conn.invalidated:
+            raise StoreAway.because(error) from error
+        if not self._backend.is_open(conn):
+            raise _TransactionLost(error) from error
 
 
 @contextlib.contextmanager
