@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
 
 from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
+from farm.gateway.images import Images, NoImage
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import MAX_OVERTAKES, Assignment, WorkerView, assign, shape_of
 from farm.jobs.states import Wish
 from farm.store import leases, workers
 from farm.store.clock import Instant
-from farm.store.errors import StoreAway
 from farm.store.leases import Claim
-from farm.store.records import Lease, ShotKey, image_key
+from farm.store.records import Lease, ShotKey
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.wire import memory_to_wire, params_to_wire
@@ -37,17 +36,7 @@ log = structlog.get_logger()
 _LOOK_AHEAD = 4
 _LOOK_FAR_AHEAD = MAX_OVERTAKES
 _AT_ONCE = 64  # workers that are served in one transaction: the choice takes workers times shots
-_IMAGES_AT_ONCE = 8  # in memory on their way, up to 16 MiB each
 _PAUSE_AFTER_ERROR_S = 1.0
-_LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(frozen=True)
-class _NoImage:
-    """Why there is none."""
-
-    reason: Reason
-    message: str
 
 
 class Dispatcher:
@@ -62,10 +51,7 @@ class Dispatcher:
         self._room = room
         self._stall_s = stall_s
         self._full = False
-        # While images cannot be read, shots wait, each time twice as long.
-        self._outage_s = _PAUSE_AFTER_ERROR_S / 2
-        self._not_before_s = 0.0
-        self._image_reads = asyncio.Semaphore(_IMAGES_AT_ONCE)
+        self._images = Images(store)
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -101,9 +87,8 @@ class Dispatcher:
         self._wake.clear()
         if not self._has_room():
             return
-        pause_s = self._not_before_s - asyncio.get_running_loop().time()
-        if pause_s > 0:  # each try is an attempt of a shot, though it costs it nothing
-            await asyncio.sleep(pause_s)
+        # Each try is an attempt of a shot, though it costs it nothing.
+        await asyncio.sleep(self._images.pause_s)
         here = {worker.id: worker for worker in self._workers}
         views = [worker.view(self._store.lease_s) for worker in here.values()]
         free = [v for v in views if (v.idle or v.ahead) and not v.leaving and v.models]
@@ -137,15 +122,14 @@ class Dispatcher:
 
     async def _send_all(self, sha256: str, claims: list[tuple[Worker, Claim]]) -> None:
         """Sends claims of one image; one that cannot be sent is left to be taken back."""
-        async with self._image_reads:
-            image: bytes | _NoImage | None = None
-            for worker, claim in claims:
-                try:
-                    image = image or await self._image(sha256)
-                    await self._send(worker, claim, image)
-                except Exception as error:  # the store is away: nobody may renew this lease now
-                    log.error("assign.failed", shot=str(claim.lease.shot), exc_info=error)
-                    worker.drop(claim.lease)
+        image: bytes | NoImage | None = None
+        for worker, claim in claims:
+            try:
+                image = image or await self._images.get(sha256)
+                await self._send(worker, claim, image)
+            except Exception as error:  # the store is away: nobody may renew this lease now
+                log.error("assign.failed", shot=str(claim.lease.shot), exc_info=error)
+                worker.drop(claim.lease)
 
     def _has_room(self) -> bool:
         """Whether shots may start. Where they may not, `_take_back` wakes us to look again."""
@@ -156,35 +140,12 @@ class Dispatcher:
             self._feed.wake_all()  # the jobs' notices changed
         return not problem
 
-    async def _image(self, sha256: str) -> bytes | _NoImage:
-        try:
-            return await self._read(sha256)
-        except (StoreAway, OSError) as error:
-            now_s = asyncio.get_running_loop().time()
-            if now_s >= self._not_before_s:  # not once more for each image of one outage
-                self._outage_s = min(self._outage_s * 2, _LONGEST_PAUSE_S)
-                self._not_before_s = now_s + self._outage_s
-            return _NoImage(Reason.STORE_AWAY, str(error))
-
-    async def _read(self, sha256: str) -> bytes | _NoImage:
-        try:
-            image = await self._store.blobs.read_whole(image_key(sha256))
-        except FileNotFoundError:
-            if await asyncio.to_thread(self._store.blobs.farm_id) is None:
-                raise  # a folder that is gone is not the image's fault
-            try:  # it may have come back in between
-                image = await self._store.blobs.read_whole(image_key(sha256))
-            except FileNotFoundError:
-                return _NoImage(Reason.IMAGE_REJECTED, "the image is gone")
-        self._outage_s = _PAUSE_AFTER_ERROR_S / 2
-        return image
-
-    async def _send(self, worker: Worker, claim: Claim, image: bytes | _NoImage) -> None:
+    async def _send(self, worker: Worker, claim: Claim, image: bytes | NoImage) -> None:
         shot, lease = claim.shot, claim.lease
         if not worker.holds(lease):  # taken back meanwhile: it has nothing to let go of
             worker.letting_go.discard(lease.token)
             return
-        if isinstance(image, _NoImage):
+        if isinstance(image, NoImage):
             await self.fail(worker, lease, image.reason, image.message)
             return
         if self._workers.get(worker.id) is not worker:
