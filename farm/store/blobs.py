@@ -125,7 +125,7 @@ class Blobs(ABC):
             obstore.put(self._store, FARM_ID, farm_id.encode(), mode="create")
         return self.farm_id()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """Lets go of what it holds; nothing may be under way."""
 
     @abstractmethod

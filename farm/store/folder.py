@@ -31,7 +31,7 @@ class FolderBlobs(Blobs):
         super().__init__(LocalStore(prefix=folder, automatic_cleanup=True))
         self._folder = folder
         self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blobs-sync")
-        self._waiting: list[tuple[Path, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # keys
         self._syncing: asyncio.Task[None] | None = None
 
     async def put(self, key: str, content: Content) -> bool:
@@ -77,7 +77,7 @@ class FolderBlobs(Blobs):
         disk; the folders above it may be as new as the file.
         """
         synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._folder / key, synced))
+        self._waiting.append((key, synced))
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync_groups())
         await synced
@@ -85,7 +85,7 @@ class FolderBlobs(Blobs):
     async def _sync_groups(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            errors = await asyncio.to_thread(self._sync_all, [path for path, _ in group])
+            errors = await asyncio.to_thread(self._sync_all, [key for key, _ in group])
             for (_, synced), error in zip(group, errors, strict=True):
                 if synced.cancelled():
                     continue
@@ -94,17 +94,24 @@ class FolderBlobs(Blobs):
                 else:
                     synced.set_exception(error)
 
-    def _sync_all(self, files: list[Path]) -> list[OSError | None]:
+    def _sync_all(self, keys: list[str]) -> list[OSError | None]:
         """What went wrong with each: one that was deleted meanwhile fails alone."""
-        errors = list(self._syncers.map(_fsync, files))
-        folders = {folder for file in files for folder in file.parents}
-        for folder in folders:  # after what they name; most have nothing new
-            if folder.is_relative_to(self._folder) and (error := _fsync(folder)):
+        files = [self._folder / key for key in keys]
+        # A thread costs more than it saves one file alone.
+        sync = map if len(files) == 1 else self._syncers.map
+        errors = list(sync(_fsync, files))
+        above = [self._folders_of(key) for key in keys]
+        for folder in set().union(*above):  # after what they name; most have nothing new
+            if error := _fsync(folder):
                 errors = [
-                    known or (error if folder in file.parents else None)
-                    for file, known in zip(files, errors, strict=True)
+                    known or (error if folder in folders else None)
+                    for folders, known in zip(above, errors, strict=True)
                 ]
         return errors
+
+    def _folders_of(self, key: str) -> set[Path]:
+        parts = key.split("/")
+        return {self._folder.joinpath(*parts[:depth]) for depth in range(len(parts))}
 
 
 def _remove_staged(folder: Path) -> None:
