@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,10 +26,13 @@ class Readable(Protocol):
         """At most so many bytes, as a buffer."""
 
 
-def check_mp4(path: Path) -> None:
+def check_mp4(content: bytes | Path) -> None:
     """Checks that the boxes of an MP4 fill the file, and that none is missing. Raises Mp4Torn."""
-    with path.open("rb") as file:
-        check_boxes(file, path.stat().st_size)
+    if isinstance(content, bytes):
+        check_boxes(io.BytesIO(content), len(content))
+        return
+    with content.open("rb") as file:
+        check_boxes(file, content.stat().st_size)
 
 
 def check_boxes(file: Readable, size_bytes: int) -> None:

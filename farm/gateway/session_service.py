@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from concurrent.futures import Future
+from functools import partial
 
 import grpc
 import structlog
@@ -146,7 +147,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if worker.holds(lease):
-                    await self._progress(worker, lease, request.progress.progress)
+                    self._progress(worker, lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
             case "upload_request":
@@ -154,7 +155,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 self._spawn(self._link(worker, lease, request.upload_request))
             case "done":
                 lease = lease_from_wire(request.done.lease)
-                upload = uploads.pop(lease.token, None) or self._new_upload()
+                upload = uploads.pop(lease.token, None) or Upload(self._store.spool)
                 self._spawn(self._reports.finish(worker, lease, request.done, upload))
             case "failed":
                 await self._reports.failed(worker, request.failed)
@@ -167,17 +168,15 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case other:
                 raise invalid("message", f"is {other}; a session has one Hello, at its start")
 
-    async def _progress(
-        self, worker: Worker, lease: Lease, progress: resources_pb2.Progress
-    ) -> None:
+    def _progress(self, worker: Worker, lease: Lease, progress: resources_pb2.Progress) -> None:
         self._feed.set_progress(lease, progress)
-        begins = lease.token not in worker.begun
+        if lease.token not in worker.begun:
+            # Not waited for: what ends this attempt is written behind it.
+            begun = self._store.database.submit(leases.start, lease, self._store.clock.wall_s())
+            begun.add_done_callback(partial(_tell_unwritten, lease))
         share = progress.step / progress.step_count if progress.step_count else 0.0
         if worker.rendered(lease, share):
             self._dispatcher.wake()
-        if begins:
-            now_s = self._store.clock.wall_s()
-            await self._store.database.write(leases.start, lease, now_s)
 
     async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
         models = [model_from_wire(model) for model in ready.worker.models]
@@ -199,7 +198,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         if worker.rendered(lease, 1.0):  # progress may be lost
             self._dispatcher.wake()
         if token not in uploads:
-            uploads[token] = self._new_upload()
+            uploads[token] = Upload(self._store.spool)
         uploads[token].write(chunk.offset_bytes, chunk.data)
 
     async def _link(self, worker: Worker, lease: Lease, request: pb.UploadRequest) -> None:
@@ -210,9 +209,6 @@ class SessionService(pb_grpc.SessionServiceServicer):
             link = await upload_link(self._store, lease, request.video)
         link.lease.CopyFrom(request.lease)
         worker.send(pb.SessionResponse(upload_link=link))
-
-    def _new_upload(self) -> Upload:
-        return Upload(self._store.spool / f"{uuid.uuid4().hex}.part")
 
     async def _take_back_unless_back(self, worker: Worker) -> None:
         """After a broken session: waits for the worker to come back, then requeues its shots."""
@@ -247,6 +243,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _tell_unwritten(lease: Lease, begun: Future[None]) -> None:
+    # The attempt is not charged if its worker is lost: a store that was away is not its fault.
+    if error := begun.exception():
+        log.warning("attempt.start_unwritten", shot=str(lease.shot), error=str(error))
 
 
 async def _hello(requests: AsyncIterator[pb.SessionRequest]) -> pb.Hello:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,15 @@ from sqlalchemy import Connection
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
+from farm.store.blobs import Content
 from farm.store.errors import StoreAway
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
 
 log = structlog.get_logger()
+
+MEMORY_BYTES = 2 * 2**20  # of a video that need not touch the spool: most of SVD-XT's do not
 
 
 class UploadRefused(Exception):
@@ -33,55 +37,73 @@ class UploadRefused(Exception):
 
 @dataclass
 class Upload:
-    """The bytes of one attempt's video, as far as they have come."""
+    """The bytes of one attempt's video, as far as they have come: on disk where they are many."""
 
-    path: Path
+    folder: Path
     size_bytes: int = 0
-    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-    _file: io.BufferedWriter | None = None
     trouble: UploadRefused | OSError | None = None
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _memory: bytearray = field(default_factory=bytearray)
+    _file: io.BufferedWriter | None = None
 
     def write(self, offset_bytes: int, data: bytes) -> None:
         """Appends a chunk; offset 0 starts over. What goes wrong is raised by `publish`."""
         try:
             if offset_bytes == 0:
-                self.close()
-                self._file = self.path.open("wb")
-                self._digest = hashlib.sha256()
-                self.size_bytes = 0
-                self.trouble = None
+                self._start_over()
             if self.trouble is not None:
                 return
-            if self._file is None or offset_bytes != self.size_bytes:
+            if offset_bytes != self.size_bytes:
                 gap = f"a chunk at byte {offset_bytes}, but {self.size_bytes} bytes are here"
                 self.trouble = UploadRefused(Reason.VIDEO_BROKEN, gap)
                 return
-            self._file.write(data)
+            if self._file is None and self.size_bytes + len(data) > MEMORY_BYTES:
+                self._file = (self.folder / f"{uuid.uuid4().hex}.part").open("wb")
+                self._file.write(self._memory)
+                self._memory.clear()
+            if self._file is None:
+                self._memory += data
+            else:
+                self._file.write(data)
         except OSError as error:
             self.trouble = error
             return
         self._digest.update(data)
         self.size_bytes += len(data)
 
+    def _start_over(self) -> None:
+        self.close()
+        self._file = None
+        self._memory.clear()
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+        self.trouble = None
+
     def close(self) -> str:
         """Ends writing; returns the SHA-256 of all that came, in hex."""
         if self._file is not None:
             self._file.close()
-            self._file = None
         return self._digest.hexdigest()
 
+    @property
+    def content(self) -> Content:
+        """All that came, once it is closed."""
+        return bytes(self._memory) if self._file is None else Path(self._file.name)
+
     def discard(self) -> None:
-        """Removes the spooled bytes; where the disk does not let it, they go with the gateway."""
+        """Removes what came; where the disk does not let it, it goes with the gateway."""
+        self._memory.clear()
         with contextlib.suppress(OSError):
             self.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                Path(self._file.name).unlink()
 
 
 async def publish(
     store: Store, lease: Lease, upload: Upload, claimed: pb.Video, render_duration_s: float
 ) -> bool:
-    """Checks the spooled video, publishes it and ends the shot; False: the lease was lost.
+    """Checks the video that came, publishes it and ends the shot; False: the lease was lost.
 
     The worker decoded the file before it took its hash (docs/decisions/0015). Raises UploadRefused
     where not all of that file came, or where it is not what was asked for, and OSError or StoreAway
@@ -97,13 +119,13 @@ async def publish(
             f"{claimed.size_bytes} with {claimed.sha256}",
         )
     try:
-        check_mp4(upload.path)
+        check_mp4(upload.content)
     except Mp4Torn as error:
         raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
     ending = store.publish(
-        video.key, upload.path, record, lease, claimed, video, render_duration_s, now_s
+        video.key, upload.content, record, lease, claimed, video, render_duration_s, now_s
     )
     return await or_delete(store, video.key, ending)
 

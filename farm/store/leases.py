@@ -65,6 +65,16 @@ _SUCCEED = Move(
     lease_expiry_s=None,
 )
 _NEW_ATTEMPT = insert(schema.attempt).inline()
+_START_ATTEMPT = (
+    update(schema.attempt)
+    .where(
+        schema.attempt.c.job_id == bindparam("of_job"),
+        schema.attempt.c.shot_number == bindparam("of_shot"),
+        schema.attempt.c.number == bindparam("of_attempt"),
+        schema.attempt.c.start_time_s.is_(None),
+    )
+    .values(start_time_s=bindparam("now_s"))
+)
 _END_ATTEMPT = update(schema.attempt).where(
     schema.attempt.c.job_id == bindparam("of_job"),
     schema.attempt.c.shot_number == bindparam("of_shot"),
@@ -163,12 +173,7 @@ def claim(
 
 def start(conn: Connection, lease: Lease, now_s: float) -> None:
     """Notes that the worker has begun: from now on the attempt is charged if it is lost."""
-    attempt = schema.attempt
-    conn.execute(
-        update(attempt)
-        .where(*_is_attempt(lease), attempt.c.start_time_s.is_(None))
-        .values(start_time_s=now_s)
-    )
+    conn.execute(_START_ATTEMPT, {**_named(lease), "now_s": now_s})
 
 
 def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: Instant) -> int:
@@ -401,16 +406,15 @@ def _are_alike(conn: Connection, lease: Lease, reason: Reason, n: int) -> bool:
 
 
 def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
-    conn.execute(
-        _END_ATTEMPT,
-        {
-            "of_job": lease.shot.job_id,
-            "of_shot": lease.shot.number,
-            "of_attempt": lease.attempt,
-            "end_time_s": now_s,
-            "outcome": outcome,
-        },
-    )
+    conn.execute(_END_ATTEMPT, {**_named(lease), "end_time_s": now_s, "outcome": outcome})
+
+
+def _named(lease: Lease) -> dict[str, Any]:
+    return {
+        "of_job": lease.shot.job_id,
+        "of_shot": lease.shot.number,
+        "of_attempt": lease.attempt,
+    }
 
 
 def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import URL, Connection
 
 from farm.store import deletion, identity, leases, workers
-from farm.store.blobs import Blobs
+from farm.store.blobs import Blobs, Content
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
 from farm.store.database import Database
@@ -123,12 +123,12 @@ class Store:
     async def publish(
         self,
         key: str,
-        path: Path,
+        content: Content,
         record: Callable[Concatenate[Connection, P], R],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Stores a file under `key`, then its row with `record`.
+        """Stores `content` under `key`, then its row with `record`.
 
         A file that was there before, or whose deletion is noted, may be collected in between: its
         row is committed in a transaction that finds it and that nobody deletes it, or else the file
@@ -137,7 +137,7 @@ class Store:
         patience_end_s = time.monotonic() + PATIENCE_S
         while True:
             noted = deletion.may_return(key) and await self.database.read(deletion.is_noted, key)
-            created = await self.blobs.put(key, path)
+            created = await self.blobs.put(key, content)
             sure = created and not noted
 
             def run(conn: Connection, *, sure: bool = sure) -> R:

@@ -42,6 +42,7 @@ def test_a_video_that_cannot_be_kept_is_brought_again(
 ) -> None:
     # More than the second after which a worker dials without delay.
     monkeypatch.setattr("farm.gateway.reports._PAUSE_AFTER_ERROR_S", 1.1)
+    monkeypatch.setattr("farm.gateway.upload.MEMORY_BYTES", 0)
     job = caller.create(caller.shot("a"), caller.shot("b"))
     sessions: set[int] = set()
 

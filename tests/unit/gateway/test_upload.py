@@ -34,6 +34,13 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(params=["in memory", "on disk"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a video is while it comes in."""
+    if request.param == "on disk":
+        monkeypatch.setattr("farm.gateway.upload.MEMORY_BYTES", 0)
+
+
 @contextmanager
 def answering_worker(
     gateway: Gateway,
@@ -98,6 +105,7 @@ def claim(video: bytes, **other: object) -> Video:
     return told
 
 
+@pytest.mark.usefixtures("kept")
 def test_a_whole_video_is_published(gateway: Gateway, caller: Caller, video: bytes) -> None:
     job = caller.create(caller.shot())
     with answering_worker(gateway, send(video, claim(video))) as settled:
@@ -132,6 +140,7 @@ def test_a_success_whose_settled_was_lost_is_told_again(
     assert caller.download(shot.video.name) == video
 
 
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize(
     ("sent", "other", "told"),
     [
