@@ -20,9 +20,9 @@ from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import MAX_OVERTAKES, Assignment, WorkerView, assign, shape_of
 from farm.jobs.states import Wish
-from farm.store import leases, workers
+from farm.store import claims, leases, workers
+from farm.store.claims import Claim
 from farm.store.clock import Instant
-from farm.store.leases import Claim
 from farm.store.records import Lease, ShotKey
 from farm.store.room import Room
 from farm.store.store import Store
@@ -101,7 +101,7 @@ class Dispatcher:
     ) -> None:
         """Claims for these workers and sends what it got; `views` are of all that are here."""
         now_s = self._store.clock.steady_s()
-        claims = await self._store.database.write(
+        claimed = await self._store.database.write(
             _claim_for,
             free,
             views,
@@ -110,20 +110,20 @@ class Dispatcher:
             self._store.clock.wall_s(),
             self._store.name,
         )
-        for claim in claims:
+        for claim in claimed:
             worker = here[claim.shot.worker or ""]
             worker.hold(claim.lease, shape_of(claim.shot.params))
         by_image: defaultdict[str, list[tuple[Worker, Claim]]] = defaultdict(list)
-        for claim in claims:
+        for claim in claimed:
             by_image[claim.shot.image_sha256].append((here[claim.shot.worker or ""], claim))
         for sha256, of_image in by_image.items():
             # Not waited for: an image that is slow to come delays no other.
             self._tasks.create_task(self._send_all(sha256, of_image))
 
-    async def _send_all(self, sha256: str, claims: list[tuple[Worker, Claim]]) -> None:
+    async def _send_all(self, sha256: str, claimed: list[tuple[Worker, Claim]]) -> None:
         """Sends claims of one image; one that cannot be sent is left to be taken back."""
         image: bytes | NoImage | None = None
-        for worker, claim in claims:
+        for worker, claim in claimed:
             try:
                 image = image or await self._images.get(sha256)
                 await self._send(worker, claim, image)
@@ -274,7 +274,7 @@ def _claim_for(
     keys: dict[str, ShotKey] = {}
     chosen: list[Assignment] = []
     for limit in (len(free) * _LOOK_AHEAD, len(free) * _LOOK_AHEAD + _LOOK_FAR_AHEAD):
-        queued = leases.queue(conn, models, limit)
+        queued = claims.queue(conn, models, limit)
         keys = {str(q.key): q.key for q in queued}
         candidates = [q.candidate for q in queued]
         if any(candidate.failed_on for candidate in candidates):
@@ -283,8 +283,8 @@ def _claim_for(
         chosen = assign(candidates, free, others)
         if len(queued) < limit or (len(chosen) == len(free) and all(a.warm for a in chosen)):
             break
-    claims = (
-        leases.claim(conn, keys[a.shot], a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway)
+    made = (
+        claims.claim(conn, keys[a.shot], a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway)
         for a in chosen
     )
-    return [claim for claim in claims if claim is not None]
+    return [claim for claim in made if claim is not None]

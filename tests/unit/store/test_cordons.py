@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm.jobs.retry import Reason
-from farm.store import cordons, leases, workers
+from farm.store import claims, cordons, leases, workers
 from farm.store.database import Database
 from farm.store.records import Failure, ShotKey, Video
 from farm.store.workers import Session
@@ -33,7 +33,7 @@ def fails_at(
     """A shot that fails at one worker and succeeds at another."""
     key = ShotKey(create(database).id, 1)
     for name in (worker, then_at):
-        claim = database.submit(leases.claim, key, name, expiry_s=9.0, now_s=now_s).result()
+        claim = database.submit(claims.claim, key, name, expiry_s=9.0, now_s=now_s).result()
         assert claim is not None
         if name == worker and worker != then_at:
             database.submit(leases.fail, claim.lease, reason, "", now_s).result()
@@ -78,7 +78,7 @@ def test_a_shot_that_fails_twice_at_a_worker_counts_once(joined: Database) -> No
     for _ in range(2):
         key = ShotKey(create(joined).id, 1)
         for name in ("bad", "bad", "good"):
-            claim = joined.submit(leases.claim, key, name, expiry_s=9.0, now_s=5.0).result()
+            claim = joined.submit(claims.claim, key, name, expiry_s=9.0, now_s=5.0).result()
             assert claim is not None
             if name == "bad":
                 joined.submit(leases.fail, claim.lease, Reason.INTERNAL, "", 5.0).result()
@@ -90,7 +90,7 @@ def test_shots_that_end_nowhere_speak_against_nobody(joined: Database) -> None:
     for _ in range(4):
         key = ShotKey(create(joined).id, 1)
         for name in ("bad", "good"):
-            claim = joined.submit(leases.claim, key, name, expiry_s=9.0, now_s=5.0).result()
+            claim = joined.submit(claims.claim, key, name, expiry_s=9.0, now_s=5.0).result()
             assert claim is not None
             joined.submit(leases.fail, claim.lease, Reason.CLIP_NOT_FINITE, "", 5.0).result()
     assert cordon_of(joined, "bad") is None

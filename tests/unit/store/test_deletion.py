@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 
 from farm.jobs.retention import EndedJob, KeptFile
 from farm.jobs.states import JobState, ShotState
-from farm.store import deletion, inputs, jobs, leases, schema
+from farm.store import claims, deletion, inputs, jobs, leases, schema
 from farm.store.blobs import Content
 from farm.store.database import Database
 from farm.store.errors import JobNotEnded, NotFound, StoreAway
@@ -31,7 +31,7 @@ OTHER = Image("b" * 64, size_bytes=20, width_px=64, height_px=64)
 
 def render(database: Database, job: Job, number: int = 1) -> Video:
     key = ShotKey(job.id, number)
-    claimed = database.submit(leases.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
+    claimed = database.submit(claims.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
     assert claimed is not None
     video = Video(claimed.lease.video_key("c" * 64), "c" * 64, size_bytes=100, frame_count=14)
     assert database.submit(leases.succeed, claimed.lease, video, 1.0, 2.0).result()

@@ -6,9 +6,9 @@ import pytest
 
 from farm.jobs.retry import RULES, UNSTARTED_LIMIT, MemoryProfile, Reason
 from farm.jobs.states import JobState, ShotState
-from farm.store import jobs, leases
+from farm.store import claims, jobs, leases
+from farm.store.claims import Claim
 from farm.store.database import Database
-from farm.store.leases import Claim
 from farm.store.records import Lease, ShotKey, Video
 from farm.store.requeue import requeue_job
 from tests.unit.store.conftest import create
@@ -17,7 +17,7 @@ VIDEO = Video("videos/x.mp4", "b" * 64, size_bytes=100, frame_count=14)
 
 
 def claim(database: Database, key: ShotKey, worker: str = "w1") -> Claim:
-    claimed = database.submit(leases.claim, key, worker, expiry_s=30.0, now_s=1.0).result()
+    claimed = database.submit(claims.claim, key, worker, expiry_s=30.0, now_s=1.0).result()
     assert claimed is not None
     return claimed
 
@@ -38,7 +38,7 @@ def test_claim_counts_the_attempt_and_starts_the_job(database: Database) -> None
 def test_a_shot_is_claimed_once(database: Database) -> None:
     key = ShotKey(create(database).id, 1)
     claim(database, key)
-    assert database.submit(leases.claim, key, "w2", expiry_s=1.0, now_s=1.0).result() is None
+    assert database.submit(claims.claim, key, "w2", expiry_s=1.0, now_s=1.0).result() is None
 
 
 def test_success_ends_shot_and_job(database: Database) -> None:
@@ -192,14 +192,14 @@ def test_a_shot_let_go_that_nobody_cancelled_is_queued_again(database: Database)
 
 def test_queue_is_in_order_of_priority_then_age(database: Database) -> None:
     first, urgent, last = create(database, 2), create(database, priority=50), create(database)
-    found = database.submit(leases.queue, ["tiny"], 10).result()
+    found = database.submit(claims.queue, ["tiny"], 10).result()
     assert [q.key for q in found] == [
         ShotKey(urgent.id, 1),
         ShotKey(first.id, 1),
         ShotKey(first.id, 2),
         ShotKey(last.id, 1),
     ]
-    assert database.submit(leases.queue, ["svd-xt"], 10).result() == []
+    assert database.submit(claims.queue, ["svd-xt"], 10).result() == []
 
 
 def test_queue_names_the_workers_that_failed_a_shot(database: Database) -> None:
@@ -208,7 +208,7 @@ def test_queue_names_the_workers_that_failed_a_shot(database: Database) -> None:
     database.submit(leases.fail, lease, Reason.GPU_ERROR, "", 1.0).result()
     lease = claim(database, key, "drained").lease
     database.submit(leases.fail, lease, Reason.WORKER_DRAINED, "", 1.0).result()
-    (queued,) = database.submit(leases.queue, ["tiny"], 10).result()
+    (queued,) = database.submit(claims.queue, ["tiny"], 10).result()
     assert queued.candidate.failed_on == {"bad"}
 
 

@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 from sqlalchemy import URL, Connection
 
-from farm.store import inputs, jobs, leases, workers, writer
+from farm.store import claims, inputs, jobs, leases, workers, writer
 from farm.store.database import Database
 from farm.store.errors import StoreAway
 from farm.store.postgres import Postgres
@@ -133,7 +133,7 @@ def test_a_commit_without_an_answer_is_not_made_twice(
     with Cutter(url, tmp_path) as cutter, opened(cutter.url) as database:
         key = ShotKey(create(database).id, 1)
         cutter.cut_next_commit(arrives=arrives)
-        claimed = database.submit(leases.claim, key, "w", expiry_s=1.0, now_s=0.0).result()
+        claimed = database.submit(claims.claim, key, "w", expiry_s=1.0, now_s=0.0).result()
         assert cutter.has_cut
         assert claimed is not None
         assert claimed.lease.attempt == 1

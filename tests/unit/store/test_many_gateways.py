@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, select, text
 
 from farm.jobs.retry import Reason
 from farm.jobs.states import FINAL_JOB_STATES, FINAL_SHOT_STATES, ShotState
-from farm.store import changes, inputs, jobs, leases, moves, schema
+from farm.store import changes, claims, inputs, jobs, leases, moves, schema
 from farm.store.database import Database
 from farm.store.postgres import Postgres
 from farm.store.records import Lease, ShotKey, Video
@@ -63,12 +63,12 @@ class Chaos:
         while not self.is_over(database):
             assert time.monotonic() < self.deadline, "the jobs do not end"
             database.submit(leases.take_back_expired, clock(), 2.0).result()
-            queued = database.submit(leases.queue, ["tiny"], 6).result()
+            queued = database.submit(claims.queue, ["tiny"], 6).result()
             if not queued:
                 continue
             key = chance.choice(queued).key
             claimed = database.submit(
-                leases.claim, key, worker, expiry_s=clock() + LEASE_S, now_s=1.0
+                claims.claim, key, worker, expiry_s=clock() + LEASE_S, now_s=1.0
             ).result()
             if claimed is not None:
                 self.handed.append((key, claimed.lease.attempt))

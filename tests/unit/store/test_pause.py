@@ -6,7 +6,7 @@ import pytest
 
 from farm.jobs.retry import Reason
 from farm.jobs.states import JobState, ShotState, Wish
-from farm.store import changes, jobs, leases
+from farm.store import changes, claims, jobs, leases
 from farm.store.database import Database
 from farm.store.errors import JobCancelling
 from farm.store.records import Job, ShotKey, Video
@@ -15,8 +15,8 @@ from tests.unit.store.conftest import create
 VIDEO = Video("videos/x.mp4", "b" * 64, size_bytes=100, frame_count=14)
 
 
-def claim(database: Database, key: ShotKey) -> leases.Claim | None:
-    return database.submit(leases.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
+def claim(database: Database, key: ShotKey) -> claims.Claim | None:
+    return database.submit(claims.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
 
 
 def pause(database: Database, job: Job) -> Job:
@@ -30,7 +30,7 @@ def resume(database: Database, job: Job) -> Job:
 def test_nothing_of_a_paused_job_is_claimed_until_it_is_resumed(database: Database) -> None:
     job = create(database, 2)
     assert pause(database, job).state is JobState.PAUSED
-    assert database.submit(leases.queue, ["tiny"], 10).result() == []
+    assert database.submit(claims.queue, ["tiny"], 10).result() == []
     # Also where the queue was read before the pause.
     assert claim(database, ShotKey(job.id, 1)) is None
     assert resume(database, job).state is JobState.QUEUED

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, event, select
 
 from farm.jobs.retry import RULES, Reason
 from farm.jobs.states import JobState, ShotState
-from farm.store import changes, jobs, leases, schema
+from farm.store import changes, claims, jobs, leases, schema
 from farm.store.database import Database
 from farm.store.errors import JobCancelling, NotFound, ShotNotRequeued
 from farm.store.records import Job, Lease, ShotKey, Video
@@ -19,7 +19,7 @@ FAILED, CANCELLED = {ShotState.FAILED}, {ShotState.CANCELLED}
 
 
 def claim(database: Database, key: ShotKey, worker: str = "w") -> Lease:
-    claimed = database.submit(leases.claim, key, worker, expiry_s=30.0, now_s=1.0).result()
+    claimed = database.submit(claims.claim, key, worker, expiry_s=30.0, now_s=1.0).result()
     assert claimed is not None
     return claimed.lease
 
@@ -180,7 +180,7 @@ def test_a_worker_that_let_go_of_a_cancelled_shot_did_not_fail_it(database: Data
     database.submit(jobs.cancel_job, job.id, 2.0).result()
     assert database.submit(leases.release, lease, 3.0).result()
     requeue(database, job, CANCELLED)
-    (queued,) = database.submit(leases.queue, ["tiny"], 10).result()
+    (queued,) = database.submit(claims.queue, ["tiny"], 10).result()
     assert queued.candidate.failed_on == frozenset()
 
 

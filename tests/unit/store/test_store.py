@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from farm.jobs.retry import Reason
 from farm.jobs.states import JobState
-from farm.store import changes, deletion, inputs, jobs, leases, moves, schema
+from farm.store import changes, claims, deletion, inputs, jobs, leases, moves, schema
 from farm.store.backend import Backend
 from farm.store.database import Database
 from farm.store.errors import (
@@ -196,7 +196,7 @@ def test_changes_tell_what_moved_since(database: Database) -> None:
     start = database.submit(changes.snapshot, job.id).result()
     assert [s.key.number for s in start.shots] == [1, 2, 3]
     assert database.submit(changes.changes_since, job.id, start.seq).result().shots == []
-    database.submit(leases.claim, ShotKey(job.id, 2), "w", expiry_s=1.0, now_s=0.0).result()
+    database.submit(claims.claim, ShotKey(job.id, 2), "w", expiry_s=1.0, now_s=0.0).result()
     seen = database.submit(changes.changes_since, job.id, start.seq).result()
     assert [s.key.number for s in seen.shots] == [2]
     assert seen.job.state is JobState.RUNNING
@@ -206,17 +206,17 @@ def test_changes_tell_what_moved_since(database: Database) -> None:
 def test_a_new_priority_moves_what_waits_and_tells_the_watchers(database: Database) -> None:
     first, second = create(database, 3), create(database)
     key = ShotKey(first.id, 1)
-    claimed = database.submit(leases.claim, key, "w", expiry_s=9.0, now_s=1.0).result()
+    claimed = database.submit(claims.claim, key, "w", expiry_s=9.0, now_s=1.0).result()
     assert claimed is not None
     seq = database.submit(changes.newest).result()
     updated = database.submit(jobs.update_job, second.id, priority=7).result()
     assert (updated.priority, updated.display_name) == (7, "a job")
     assert database.submit(changes.newest).result() == seq + 1
-    queued = database.submit(leases.queue, ["tiny"], 10).result()
+    queued = database.submit(claims.queue, ["tiny"], 10).result()
     assert [q.key.job_id for q in queued] == [second.id, first.id, first.id]
     # A shot that rendered meanwhile and is queued again has it too.
     database.submit(jobs.update_job, first.id, priority=8, display_name="new").result()
     database.submit(leases.fail, claimed.lease, Reason.WORKER_LOST, "", 3.0).result()
-    queued = database.submit(leases.queue, ["tiny"], 10).result()
+    queued = database.submit(claims.queue, ["tiny"], 10).result()
     assert queued[0].key == key
     assert database.submit(jobs.get_job, first.id).result().display_name == "new"
