@@ -14,7 +14,6 @@ import platform
 import queue
 import random
 import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -25,9 +24,10 @@ from pathlib import Path
 import grpc
 import structlog
 
-from farm.cluster.direct import NotUploaded, put_video
+from farm.cluster.direct import FarmBucket
 from farm.cluster.holding import Holding
 from farm.cluster.reports import done, failed, progress, reason_of, released
+from farm.cluster.scratch import make_folder
 from farm.cluster.session import Session, SessionBroken
 from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
@@ -40,10 +40,8 @@ log = structlog.get_logger()
 
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 1.0
-_PREFIX = "svdfarm-worker-"  # of folders for finished videos: the process's id follows
 _LET_GO_S = 300.0  # for a cancelled shot; a step that compiles may take minutes
 _LEAVING = "the worker had to leave"
-_NO_BUCKET_S = 600.0  # over the session, once the bucket could not be reached
 _HAND_BACK_S = 5.0  # how long a step may take once the shots are to be handed back
 
 
@@ -63,8 +61,7 @@ class Agent:
         self.id = f"{hostname.split('.')[0]}-{uuid.uuid4().hex[:8]}"
         self._address = address
         self._token = token
-        _remove_leftovers(folder)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=folder))
+        self._folder = make_folder(folder)
         self._on_broken_device = on_broken_device
         self._about = resources_pb2.Worker(
             name=f"workers/{self.id}", hostname=hostname, pid=os.getpid(), version=version
@@ -83,7 +80,7 @@ class Agent:
         # where writing and sending take longer than rendering.
         self._rendered: queue.Queue[tuple[Holding, Rendered] | None] = queue.Queue(maxsize=1)
         self._linked: queue.SimpleQueue[tuple[Session, pb.UploadLink] | None] = queue.SimpleQueue()
-        self._no_bucket_until_s = 0.0
+        self._bucket = FarmBucket(self._stopped)
         run = (self._dial, self._heartbeat, self._render_all, self._write_all, self._upload_all)
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
@@ -382,11 +379,7 @@ class Agent:
             if session is None or report is None or holding.sent_in is session:
                 return
             holding.sent_in = session
-        if (
-            holding.video is not None
-            and session.links_videos
-            and time.monotonic() >= self._no_bucket_until_s
-        ):
+        if holding.video is not None and session.links_videos and self._bucket.in_reach:
             request = pb.UploadRequest(lease=holding.lease, video=report.done.video)
             session.send_first(pb.SessionRequest(upload_request=request))
             return  # the link comes to `upload_all`
@@ -418,28 +411,9 @@ class Agent:
                 if holding is None or holding.report is None or holding.sent_in is not session:
                     continue
                 report, video = holding.report, holding.video
-            if video is not None and link.url and self._upload(link, video):
+            if video is not None and link.url and self._bucket.put(link, video):
                 uploaded = pb.SessionRequest()
                 uploaded.CopyFrom(report)
                 uploaded.done.uploaded = True
                 report = uploaded
             self._send(session, holding, report)
-
-    def _upload(self, link: pb.UploadLink, video: Path) -> bool:
-        if time.monotonic() < self._no_bucket_until_s:  # found out since the link was asked for
-            return False
-        try:
-            put_video(link, video, self._stopped)
-        except (NotUploaded, OSError) as error:
-            log.warning("upload.failed", shot=link.lease.shot, error=str(error))
-            self._no_bucket_until_s = time.monotonic() + _NO_BUCKET_S
-            return False
-        return True
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what workers left behind that were killed."""
-    for path in folder.glob(f"{_PREFIX}*"):
-        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)

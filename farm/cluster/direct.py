@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import stamina
+import structlog
 import urllib3
 
 from svdfarm.v1 import session_service_pb2 as pb
+
+log = structlog.get_logger()
 
 _RETRY_S = 15.0  # then the video goes over the session
 _TIMEOUT = urllib3.Timeout(connect=5, read=30)  # of one attempt; `read` is between two bytes
 _THERE = 412  # by an earlier PUT of this link, whose answer was lost: it is for these bytes alone
 _CONFLICT, _TOO_MANY = 409, 429  # S3 asks to try again
+
+
+_LEFT_ALONE_S = 600.0  # once it could not be reached
+
+
+class FarmBucket:
+    """The farm's bucket as this worker reaches it, or not: then it is left alone for a while."""
+
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
+        self._not_before_s = 0.0
+
+    @property
+    def in_reach(self) -> bool:
+        """Whether to ask for a link."""
+        return time.monotonic() >= self._not_before_s
+
+    def put(self, link: pb.UploadLink, video: Path) -> bool:
+        """Puts a video where the link leads. False: it has to go another way."""
+        if not self.in_reach:  # found out since the link was asked for
+            return False
+        try:
+            put_video(link, video, self._stopped)
+        except (NotUploaded, OSError) as error:
+            log.warning("upload.failed", shot=link.lease.shot, error=str(error))
+            self._not_before_s = time.monotonic() + _LEFT_ALONE_S
+            return False
+        return True
 
 
 class NotUploaded(Exception):

@@ -75,11 +75,6 @@ class Session:
                 self._outbox.append(request)
                 self._changed.notify_all()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether `send` would wait."""
-        return len(self._outbox) >= _OUTBOX_MESSAGES
-
     def send_video(self, lease: pb.Lease, path: Path) -> None:
         """Queues a whole file in chunks. Raises SessionBroken."""
         offset_bytes = 0

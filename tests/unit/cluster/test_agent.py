@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from farm.cluster.session import Session
+from farm.cluster.session import _OUTBOX_MESSAGES, Session
 from farm.gateway.server import Gateway
 from farm.jobs.params import RenderParams
 from farm.render.fake import FakeRenderer
@@ -131,7 +131,7 @@ def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:
         chunk = pb.SessionRequest(video_chunk=pb.VideoChunk(data=bytes(2**18)))
         sender = threading.Thread(target=lambda: [session.send(chunk) for _ in range(100)])
         sender.start()
-        eventually(lambda: session.is_full)
+        eventually(lambda: len(session._outbox) == _OUTBOX_MESSAGES)
         session.send_first(pb.SessionRequest(heartbeat=pb.Heartbeat()))
         go_on.set()
         assert heartbeats.wait(20)

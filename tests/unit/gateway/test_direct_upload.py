@@ -164,7 +164,7 @@ def test_a_worker_that_cannot_reach_the_bucket_sends_its_videos_over_the_session
 
     nobody = free_port()
     monkeypatch.setattr(Links, "sign", elsewhere)
-    monkeypatch.setattr("farm.cluster.agent.put_video", put)
+    monkeypatch.setattr("farm.cluster.direct.put_video", put)
     bucket = s3.bucket()
     with farm(tmp_path / "data", bucket) as (gateway, caller):
         rendered(gateway, caller, tmp_path, count=3)
@@ -188,7 +188,7 @@ def test_a_gateway_that_stops_while_a_video_is_uploaded_costs_no_attempt(
         uploaded.set()
         assert go_on.wait(20)
 
-    monkeypatch.setattr("farm.cluster.agent.put_video", held)
+    monkeypatch.setattr("farm.cluster.direct.put_video", held)
     bucket = s3.bucket()
     with ExitStack() as workers:
         with farm(tmp_path / "data", bucket) as (gateway, caller):

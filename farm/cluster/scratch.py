@@ -1,0 +1,19 @@
+"""A folder of this process for videos that are not settled yet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PREFIX = "svdfarm-worker-"  # the process's id follows
+
+
+def make_folder(parent: Path) -> Path:
+    """A new folder in `parent`; those of workers that were killed go."""
+    for path in parent.glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
