@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from farm.jobs.retention import Holdings
-from farm.store.records import Image, Job, Lease, Shot, ShotKey
+from farm.store.records import Attempt, Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
 from svdfarm.v1 import render_service_pb2 as render_pb
 from svdfarm.v1 import resources_pb2 as pb
@@ -62,6 +62,20 @@ def shot_to_wire(shot: Shot, progress: pb.Progress | None = None) -> pb.Shot:
     if shot.failure is not None:
         message.error.CopyFrom(pb.Error(reason=shot.failure.reason, message=shot.failure.message))
     return message
+
+
+def attempt_to_wire(attempt: Attempt) -> pb.Attempt:
+    """An attempt."""
+    return pb.Attempt(
+        name=f"{attempt.shot}/attempts/{attempt.number}",
+        worker=f"workers/{attempt.worker}",
+        claim_time=timestamp(attempt.claim_time_s),
+        start_time=timestamp(attempt.start_time_s),
+        end_time=timestamp(attempt.end_time_s),
+        outcome=attempt.outcome or "",
+        message=attempt.message or "",
+        duration=duration(attempt.duration_s),
+    )
 
 
 def image_to_wire(image: Image) -> pb.Image:

@@ -30,6 +30,16 @@ def shot_key(name: str, field: str = "name") -> ShotKey:
     return ShotKey(match[1], int(match[2]))
 
 
+def attempts_parent(name: str) -> tuple[str, int | None]:
+    """The job in `jobs/{job}`, or that and the number in `jobs/{job}/shots/{shot}`."""
+    if _JOB.fullmatch(name):
+        return job_id(name), None
+    if _SHOT.fullmatch(name) is None:
+        raise invalid("parent", f"is {name!r}; allowed: jobs/ID or jobs/ID/shots/NUMBER")
+    key = shot_key(name)
+    return key.job_id, key.number
+
+
 def video_shot(name: str) -> ShotKey:
     """The key in `jobs/{job}/shots/{shot}/video`."""
     shot, slash, video = name.rpartition("/")

@@ -12,7 +12,13 @@ from google.protobuf.empty_pb2 import Empty
 from farm.gateway import intake, names
 from farm.gateway.collector import Collector
 from farm.gateway.config import Limits
-from farm.gateway.convert import image_to_wire, job_to_wire, pruned_to_wire, shot_to_wire
+from farm.gateway.convert import (
+    attempt_to_wire,
+    image_to_wire,
+    job_to_wire,
+    pruned_to_wire,
+    shot_to_wire,
+)
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.roster import Roster
@@ -20,7 +26,7 @@ from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
-from farm.store import inputs, jobs
+from farm.store import attempts, inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
 from farm.store.requeue import requeue_job
@@ -31,6 +37,10 @@ from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
 from svdfarm.v1 import resources_pb2
 
 log = structlog.get_logger()
+
+_ATTEMPTS = (
+    10**6
+)  # more than a shot has: a page token is the shot's number times this, and the try's
 
 
 class RenderService(pb_grpc.RenderServiceServicer):
@@ -229,6 +239,21 @@ class RenderService(pb_grpc.RenderServiceServicer):
         found = await self._store.database.read(jobs.list_shots, job_id, size, after)
         token = str(found[-1].key.number) if len(found) == size else ""
         return pb.ListShotsResponse(shots=map(self._shot_to_wire, found), next_page_token=token)
+
+    @unary
+    async def ListAttempts(  # noqa: N802
+        self, request: pb.ListAttemptsRequest, context: Context
+    ) -> pb.ListAttemptsResponse:
+        """A page of the tries at a job's shots."""
+        size = names.page_size(request.page_size)
+        job_id, number = names.attempts_parent(request.parent)
+        after = divmod(names.page_token(request.page_token) or 0, _ATTEMPTS)
+        read = self._store.database.read
+        found = await read(attempts.list_attempts, job_id, number, size, after)
+        token = ""
+        if len(found) == size:
+            token = str(found[-1].shot.number * _ATTEMPTS + found[-1].number)
+        return pb.ListAttemptsResponse(attempts=map(attempt_to_wire, found), next_page_token=token)
 
     @streaming
     async def DownloadVideo(  # noqa: N802

@@ -174,7 +174,7 @@ def fail(
         values |= {"error_reason": verdict.reason, "error_message": storable(message)}
     moved = move(conn, lease.shot, ShotState.RENDERING, event, *holds, now_s=now_s, **values)
     if moved:
-        _end_attempt(conn, lease, reason, now_s)
+        _end_attempt(conn, lease, reason, now_s, storable(message))
     return moved
 
 
@@ -283,8 +283,11 @@ def _are_alike(conn: Connection, lease: Lease, reason: Reason, n: int) -> bool:
     return set(outcomes) <= {reason}
 
 
-def _end_attempt(conn: Connection, lease: Lease, outcome: str, now_s: float) -> None:
-    conn.execute(_END_ATTEMPT, {**_named(lease), "end_time_s": now_s, "outcome": outcome})
+def _end_attempt(
+    conn: Connection, lease: Lease, outcome: str, now_s: float, message: str | None = None
+) -> None:
+    ending = {"end_time_s": now_s, "outcome": outcome, "message": message}
+    conn.execute(_END_ATTEMPT, _named(lease) | ending)
 
 
 def _named(lease: Lease) -> dict[str, Any]:

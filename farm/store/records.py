@@ -100,6 +100,30 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One worker's try at a shot."""
+
+    shot: ShotKey
+    number: int
+    worker: str
+    claim_time_s: float
+    start_time_s: float | None  # None: its worker never said that it began
+    end_time_s: float | None  # None: it goes on
+    outcome: str | None
+    message: str | None
+    render_duration_s: float | None  # as its worker told it at success
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long it took its worker; None where it never began or goes on."""
+        if self.render_duration_s is not None:
+            return self.render_duration_s
+        if self.start_time_s is None or self.end_time_s is None:
+            return None
+        return self.end_time_s - self.start_time_s
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right of one worker to render one attempt of one shot."""
 

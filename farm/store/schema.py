@@ -124,6 +124,7 @@ attempt = Table(
     Column("start_time_s", Float, nullable=True),  # when its worker said that it began
     Column("end_time_s", Float, nullable=True),
     Column("outcome", String(64), nullable=True),  # SUCCEEDED, CANCELLED or a retry reason
+    Column("message", Text, nullable=True),  # of one that failed
     PrimaryKeyConstraint("job_id", "shot_number", "number"),
     ForeignKeyConstraint(
         ["job_id", "shot_number"], ["shot.job_id", "shot.number"], ondelete="CASCADE"

@@ -437,6 +437,50 @@ class ListShotsResponse(google.protobuf.message.Message):
 global___ListShotsResponse = ListShotsResponse
 
 @typing.final
+class ListAttemptsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """Format: jobs/{job}, or jobs/{job}/shots/{shot} for those of one shot."""
+    page_size: builtins.int
+    """At most this many; 0 is 50, and more than 1000 is 1000."""
+    page_token: builtins.str
+    """next_page_token of the page before; all other fields as in that request."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]) -> None: ...
+
+global___ListAttemptsRequest = ListAttemptsRequest
+
+@typing.final
+class ListAttemptsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page, and only there."""
+    @property
+    def attempts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.Attempt]: ...
+    def __init__(
+        self,
+        *,
+        attempts: collections.abc.Iterable[svdfarm.v1.resources_pb2.Attempt] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListAttemptsResponse = ListAttemptsResponse
+
+@typing.final
 class DownloadVideoRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

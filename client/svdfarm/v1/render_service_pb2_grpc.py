@@ -112,6 +112,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListShotsRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListShotsResponse.FromString,
                 _registered_method=True)
+        self.ListAttempts = channel.unary_unary(
+                '/svdfarm.v1.RenderService/ListAttempts',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsResponse.FromString,
+                _registered_method=True)
         self.DownloadVideo = channel.unary_stream(
                 '/svdfarm.v1.RenderService/DownloadVideo',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.DownloadVideoRequest.SerializeToString,
@@ -245,6 +250,13 @@ class RenderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAttempts(self, request, context):
+        """What became of each try at a job's shots, in order of shot and attempt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DownloadVideo(self, request, context):
         """Sends the video from offset_bytes on, in chunks of at most 256 KiB.
         """
@@ -329,6 +341,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.ListShots,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListShotsRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListShotsResponse.SerializeToString,
+            ),
+            'ListAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttempts,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsResponse.SerializeToString,
             ),
             'DownloadVideo': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadVideo,
@@ -742,6 +759,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/ListShots',
             svdfarm_dot_v1_dot_render__service__pb2.ListShotsRequest.SerializeToString,
             svdfarm_dot_v1_dot_render__service__pb2.ListShotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/ListAttempts',
+            svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.ListAttemptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

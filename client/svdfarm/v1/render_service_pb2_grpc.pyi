@@ -139,6 +139,12 @@ class RenderServiceStub:
     ]
     """In the order of CreateJobRequest.shots."""
 
+    ListAttempts: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ListAttemptsRequest,
+        svdfarm.v1.render_service_pb2.ListAttemptsResponse,
+    ]
+    """What became of each try at a job's shots, in order of shot and attempt."""
+
     DownloadVideo: grpc.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.DownloadVideoRequest,
         svdfarm.v1.render_service_pb2.DownloadVideoResponse,
@@ -263,6 +269,12 @@ class RenderServiceAsyncStub:
         svdfarm.v1.render_service_pb2.ListShotsResponse,
     ]
     """In the order of CreateJobRequest.shots."""
+
+    ListAttempts: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.ListAttemptsRequest,
+        svdfarm.v1.render_service_pb2.ListAttemptsResponse,
+    ]
+    """What became of each try at a job's shots, in order of shot and attempt."""
 
     DownloadVideo: grpc.aio.UnaryStreamMultiCallable[
         svdfarm.v1.render_service_pb2.DownloadVideoRequest,
@@ -418,6 +430,14 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.render_service_pb2.ListShotsResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.ListShotsResponse]]:
         """In the order of CreateJobRequest.shots."""
+
+    @abc.abstractmethod
+    def ListAttempts(
+        self,
+        request: svdfarm.v1.render_service_pb2.ListAttemptsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.render_service_pb2.ListAttemptsResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.ListAttemptsResponse]]:
+        """What became of each try at a job's shots, in order of shot and attempt."""
 
     @abc.abstractmethod
     def DownloadVideo(

@@ -429,6 +429,61 @@ class Video(google.protobuf.message.Message):
 global___Video = Video
 
 @typing.final
+class Attempt(google.protobuf.message.Message):
+    """One worker's try at a shot: counted when it is claimed, kept as long as its job."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WORKER_FIELD_NUMBER: builtins.int
+    CLAIM_TIME_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    DURATION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: jobs/{job}/shots/{shot}/attempts/{attempt}"""
+    worker: builtins.str
+    """Format: workers/{worker}"""
+    outcome: builtins.str
+    """SUCCEEDED, CANCELLED, or why it failed: a reason of docs/errors.md. Empty while it goes on."""
+    message: builtins.str
+    """For people: what happened in one that failed."""
+    @property
+    def claim_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the shot was given to the worker."""
+
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the worker said that it began. Unset until then."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Unset while it goes on."""
+
+    @property
+    def duration(self) -> google.protobuf.duration_pb2.Duration:
+        """How long it took its worker: render_duration where it succeeded, else from start to end."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        worker: builtins.str = ...,
+        claim_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        outcome: builtins.str = ...,
+        message: builtins.str = ...,
+        duration: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["claim_time", b"claim_time", "duration", b"duration", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["claim_time", b"claim_time", "duration", b"duration", "end_time", b"end_time", "message", b"message", "name", b"name", "outcome", b"outcome", "start_time", b"start_time", "worker", b"worker"]) -> None: ...
+
+global___Attempt = Attempt
+
+@typing.final
 class Progress(google.protobuf.message.Message):
     """How far an attempt is."""
 

@@ -81,6 +81,7 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
         conn.exec_driver_sql("DROP INDEX ix_shot_image_sha256")
         conn.exec_driver_sql("DROP INDEX ix_attempt_worker")
         conn.exec_driver_sql("ALTER TABLE attempt DROP COLUMN start_time_s")
+        conn.exec_driver_sql("ALTER TABLE attempt DROP COLUMN message")
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN memory_profile")
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN gateway")
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

@@ -1,0 +1,56 @@
+"""What became of each try at a shot."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, case, select, tuple_
+
+from farm.jobs.states import ShotState
+from farm.store import schema
+from farm.store.jobs import get_job, get_shot
+from farm.store.records import Attempt, ShotKey
+
+
+def list_attempts(
+    conn: Connection,
+    job_id: str,
+    shot_number: int | None,
+    limit: int,
+    after: tuple[int, int] = (0, 0),
+) -> list[Attempt]:
+    """Attempts of a job, or of one shot of it, in order; those after (shot number, attempt).
+
+    Raises NotFound for the job or shot.
+    """
+    attempt, shot = schema.attempt, schema.shot
+    if shot_number is None:
+        get_job(conn, job_id)
+    else:
+        get_shot(conn, ShotKey(job_id, shot_number))
+    rendered = case((attempt.c.outcome == ShotState.SUCCEEDED, shot.c.render_duration_s))
+    query = (
+        select(attempt, rendered.label("render_duration_s"))
+        .join(
+            shot,
+            and_(shot.c.job_id == attempt.c.job_id, shot.c.number == attempt.c.shot_number),
+        )
+        .where(attempt.c.job_id == job_id)
+        .where(tuple_(attempt.c.shot_number, attempt.c.number) > after)
+        .order_by(attempt.c.shot_number, attempt.c.number)
+        .limit(limit)
+    )
+    if shot_number is not None:
+        query = query.where(attempt.c.shot_number == shot_number)
+    return [
+        Attempt(
+            shot=ShotKey(row.job_id, row.shot_number),
+            number=row.number,
+            worker=row.worker,
+            claim_time_s=row.claim_time_s,
+            start_time_s=row.start_time_s,
+            end_time_s=row.end_time_s,
+            outcome=row.outcome,
+            message=row.message,
+            render_duration_s=row.render_duration_s,
+        )
+        for row in conn.execute(query)
+    ]
