@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from farm.jobs.estimate import Estimate
 from farm.jobs.retention import Holdings
 from farm.store.records import Attempt, Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
@@ -75,6 +76,19 @@ def attempt_to_wire(attempt: Attempt) -> pb.Attempt:
         outcome=attempt.outcome or "",
         message=attempt.message or "",
         duration=duration(attempt.duration_s),
+    )
+
+
+def estimate_to_wire(told: Estimate, shot_count: int, now_s: float) -> render_pb.JobEstimate:
+    """What a job would take."""
+    return render_pb.JobEstimate(
+        shot_count=shot_count,
+        gpu_duration=duration(told.gpu_s),
+        unknown_shot_count=told.unknown_count,
+        scaled_shot_count=told.scaled_count,
+        gpu_duration_ahead=duration(told.ahead_s),
+        worker_count=told.worker_count,
+        finish_time=timestamp(None if told.finish_s is None else now_s + told.finish_s),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
@@ -14,6 +15,7 @@ from farm.gateway.collector import Collector
 from farm.gateway.config import Limits
 from farm.gateway.convert import (
     attempt_to_wire,
+    estimate_to_wire,
     image_to_wire,
     job_to_wire,
     pruned_to_wire,
@@ -24,9 +26,10 @@ from farm.gateway.feed import Feed
 from farm.gateway.roster import Roster
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
+from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
-from farm.store import attempts, inputs, jobs
+from farm.store import attempts, history, inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
 from farm.store.requeue import requeue_job
@@ -106,6 +109,24 @@ class RenderService(pb_grpc.RenderServiceServicer):
         log.info("job.created", job=job.name, shots=job.shot_count)
         self._dispatcher.wake()
         return job_to_wire(job, await self._notice(job))
+
+    @unary
+    async def EstimateJob(  # noqa: N802
+        self, request: pb.EstimateJobRequest, context: Context
+    ) -> pb.JobEstimate:
+        """Checks every shot, and tells what they would take."""
+        wanted = pb.CreateJobRequest(job=request.job, shots=request.shots)
+        models = await self._models()
+        new = await asyncio.to_thread(intake.read_job, wanted, models, await self._default())
+        read = self._store.database.read
+        own = Counter(work_of(shot.params) for shot in new.shots)
+        needed = {work.model for work in own}
+        pace = Pace(await read(history.rendered))
+        ahead = await read(history.waiting, needed, new.priority)
+        workers = await self._roster.takers(needed)
+        return estimate_to_wire(
+            estimate(pace, own, ahead, workers), len(new.shots), self._store.clock.wall_s()
+        )
 
     @unary
     async def GetJob(  # noqa: N802

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -115,6 +115,11 @@ class Roster:
         """The models whose shots some worker of the farm takes."""
         found = await self._store.database.read(rows.taking, self._heard_since_s())
         return set().union(*found.values())
+
+    async def takers(self, models: Collection[str]) -> int:
+        """How many workers take shots of each of `models`."""
+        found = await self._store.database.read(rows.taking, self._heard_since_s())
+        return sum(served >= set(models) for served in found.values())
 
     async def _obey_when_told(self) -> None:
         await self._look.wait()

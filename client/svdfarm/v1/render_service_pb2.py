@@ -25,64 +25,69 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from svdfarm.v1 import resources_pb2 as svdfarm_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvdfarm/v1/render_service.proto\x12\nsvdfarm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1asvdfarm/v1/resources.proto\"\"\n\x12UploadImageRequest\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"e\n\x10\x43reateJobRequest\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12\x1f\n\x05shots\x18\x02 \x03(\x0b\x32\x10.svdfarm.v1.Shot\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.svdfarm.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x10UpdateJobRequest\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"y\n\x10PruneJobsRequest\x12-\n\nolder_than\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06states\x18\x02 \x03(\x0e\x32\x15.svdfarm.v1.Job.State\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xb5\x01\n\x11PruneJobsResponse\x12\x11\n\tjob_count\x18\x01 \x01(\x05\x12\x13\n\x0bvideo_count\x18\x02 \x01(\x05\x12\x18\n\x10video_size_bytes\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x05\x12\x18\n\x10image_size_bytes\x18\x05 \x01(\x03\x12\x14\n\x0corphan_count\x18\x06 \x01(\x05\x12\x19\n\x11orphan_size_bytes\x18\x07 \x01(\x03\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1f\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x11RequeueJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06states\x18\x02 \x03(\x0e\x32\x16.svdfarm.v1.Shot.State\x12\r\n\x05shots\x18\x03 \x03(\t\"O\n\x12RequeueJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12\x1b\n\x13requeued_shot_count\x18\x02 \x01(\x05\"5\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"s\n\x10WatchJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.JobH\x00\x12 \n\x04shot\x18\x02 \x01(\x0b\x32\x10.svdfarm.v1.ShotH\x00\x12\x14\n\x0cresume_token\x18\x03 \x01(\tB\x07\n\x05\x65vent\"\x1e\n\x0eGetShotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListShotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"M\n\x11ListShotsResponse\x12\x1f\n\x05shots\x18\x01 \x03(\x0b\x32\x10.svdfarm.v1.Shot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x13ListAttemptsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x14ListAttemptsResponse\x12%\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x13.svdfarm.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x14\x44ownloadVideoRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\"%\n\x15\x44ownloadVideoResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\x87\t\n\rRenderService\x12\x42\n\x0bUploadImage\x12\x1e.svdfarm.v1.UploadImageRequest\x1a\x11.svdfarm.v1.Image(\x01\x12:\n\x08GetImage\x12\x1b.svdfarm.v1.GetImageRequest\x1a\x11.svdfarm.v1.Image\x12:\n\tCreateJob\x12\x1c.svdfarm.v1.CreateJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x34\n\x06GetJob\x12\x19.svdfarm.v1.GetJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x45\n\x08ListJobs\x12\x1b.svdfarm.v1.ListJobsRequest\x1a\x1c.svdfarm.v1.ListJobsResponse\x12:\n\tUpdateJob\x12\x1c.svdfarm.v1.UpdateJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x41\n\tDeleteJob\x12\x1c.svdfarm.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\x12H\n\tPruneJobs\x12\x1c.svdfarm.v1.PruneJobsRequest\x1a\x1d.svdfarm.v1.PruneJobsResponse\x12:\n\tCancelJob\x12\x1c.svdfarm.v1.CancelJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x38\n\x08PauseJob\x12\x1b.svdfarm.v1.PauseJobRequest\x1a\x0f.svdfarm.v1.Job\x12:\n\tResumeJob\x12\x1c.svdfarm.v1.ResumeJobRequest\x1a\x0f.svdfarm.v1.Job\x12K\n\nRequeueJob\x12\x1d.svdfarm.v1.RequeueJobRequest\x1a\x1e.svdfarm.v1.RequeueJobResponse\x12G\n\x08WatchJob\x12\x1b.svdfarm.v1.WatchJobRequest\x1a\x1c.svdfarm.v1.WatchJobResponse0\x01\x12\x37\n\x07GetShot\x12\x1a.svdfarm.v1.GetShotRequest\x1a\x10.svdfarm.v1.Shot\x12H\n\tListShots\x12\x1c.svdfarm.v1.ListShotsRequest\x1a\x1d.svdfarm.v1.ListShotsResponse\x12Q\n\x0cListAttempts\x12\x1f.svdfarm.v1.ListAttemptsRequest\x1a .svdfarm.v1.ListAttemptsResponse\x12V\n\rDownloadVideo\x12 .svdfarm.v1.DownloadVideoRequest\x1a!.svdfarm.v1.DownloadVideoResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvdfarm/v1/render_service.proto\x12\nsvdfarm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asvdfarm/v1/resources.proto\"\"\n\x12UploadImageRequest\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"e\n\x10\x43reateJobRequest\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12\x1f\n\x05shots\x18\x02 \x03(\x0b\x32\x10.svdfarm.v1.Shot\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"S\n\x12\x45stimateJobRequest\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12\x1f\n\x05shots\x18\x02 \x03(\x0b\x32\x10.svdfarm.v1.Shot\"\x87\x02\n\x0bJobEstimate\x12\x12\n\nshot_count\x18\x01 \x01(\x05\x12/\n\x0cgpu_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12unknown_shot_count\x18\x03 \x01(\x05\x12\x19\n\x11scaled_shot_count\x18\x04 \x01(\x05\x12\x35\n\x12gpu_duration_ahead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cworker_count\x18\x06 \x01(\x05\x12/\n\x0b\x66inish_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.svdfarm.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x10UpdateJobRequest\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"y\n\x10PruneJobsRequest\x12-\n\nolder_than\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06states\x18\x02 \x03(\x0e\x32\x15.svdfarm.v1.Job.State\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xb5\x01\n\x11PruneJobsResponse\x12\x11\n\tjob_count\x18\x01 \x01(\x05\x12\x13\n\x0bvideo_count\x18\x02 \x01(\x05\x12\x18\n\x10video_size_bytes\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x05\x12\x18\n\x10image_size_bytes\x18\x05 \x01(\x03\x12\x14\n\x0corphan_count\x18\x06 \x01(\x05\x12\x19\n\x11orphan_size_bytes\x18\x07 \x01(\x03\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1f\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x11RequeueJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06states\x18\x02 \x03(\x0e\x32\x16.svdfarm.v1.Shot.State\x12\r\n\x05shots\x18\x03 \x03(\t\"O\n\x12RequeueJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.Job\x12\x1b\n\x13requeued_shot_count\x18\x02 \x01(\x05\"5\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"s\n\x10WatchJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x0f.svdfarm.v1.JobH\x00\x12 \n\x04shot\x18\x02 \x01(\x0b\x32\x10.svdfarm.v1.ShotH\x00\x12\x14\n\x0cresume_token\x18\x03 \x01(\tB\x07\n\x05\x65vent\"\x1e\n\x0eGetShotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListShotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"M\n\x11ListShotsResponse\x12\x1f\n\x05shots\x18\x01 \x03(\x0b\x32\x10.svdfarm.v1.Shot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x13ListAttemptsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x14ListAttemptsResponse\x12%\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x13.svdfarm.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x14\x44ownloadVideoRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\"%\n\x15\x44ownloadVideoResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xcf\t\n\rRenderService\x12\x42\n\x0bUploadImage\x12\x1e.svdfarm.v1.UploadImageRequest\x1a\x11.svdfarm.v1.Image(\x01\x12:\n\x08GetImage\x12\x1b.svdfarm.v1.GetImageRequest\x1a\x11.svdfarm.v1.Image\x12:\n\tCreateJob\x12\x1c.svdfarm.v1.CreateJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x46\n\x0b\x45stimateJob\x12\x1e.svdfarm.v1.EstimateJobRequest\x1a\x17.svdfarm.v1.JobEstimate\x12\x34\n\x06GetJob\x12\x19.svdfarm.v1.GetJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x45\n\x08ListJobs\x12\x1b.svdfarm.v1.ListJobsRequest\x1a\x1c.svdfarm.v1.ListJobsResponse\x12:\n\tUpdateJob\x12\x1c.svdfarm.v1.UpdateJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x41\n\tDeleteJob\x12\x1c.svdfarm.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\x12H\n\tPruneJobs\x12\x1c.svdfarm.v1.PruneJobsRequest\x1a\x1d.svdfarm.v1.PruneJobsResponse\x12:\n\tCancelJob\x12\x1c.svdfarm.v1.CancelJobRequest\x1a\x0f.svdfarm.v1.Job\x12\x38\n\x08PauseJob\x12\x1b.svdfarm.v1.PauseJobRequest\x1a\x0f.svdfarm.v1.Job\x12:\n\tResumeJob\x12\x1c.svdfarm.v1.ResumeJobRequest\x1a\x0f.svdfarm.v1.Job\x12K\n\nRequeueJob\x12\x1d.svdfarm.v1.RequeueJobRequest\x1a\x1e.svdfarm.v1.RequeueJobResponse\x12G\n\x08WatchJob\x12\x1b.svdfarm.v1.WatchJobRequest\x1a\x1c.svdfarm.v1.WatchJobResponse0\x01\x12\x37\n\x07GetShot\x12\x1a.svdfarm.v1.GetShotRequest\x1a\x10.svdfarm.v1.Shot\x12H\n\tListShots\x12\x1c.svdfarm.v1.ListShotsRequest\x1a\x1d.svdfarm.v1.ListShotsResponse\x12Q\n\x0cListAttempts\x12\x1f.svdfarm.v1.ListAttemptsRequest\x1a .svdfarm.v1.ListAttemptsResponse\x12V\n\rDownloadVideo\x12 .svdfarm.v1.DownloadVideoRequest\x1a!.svdfarm.v1.DownloadVideoResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svdfarm.v1.render_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADIMAGEREQUEST']._serialized_start=170
-  _globals['_UPLOADIMAGEREQUEST']._serialized_end=204
-  _globals['_GETIMAGEREQUEST']._serialized_start=206
-  _globals['_GETIMAGEREQUEST']._serialized_end=237
-  _globals['_CREATEJOBREQUEST']._serialized_start=239
-  _globals['_CREATEJOBREQUEST']._serialized_end=340
-  _globals['_GETJOBREQUEST']._serialized_start=342
-  _globals['_GETJOBREQUEST']._serialized_end=371
-  _globals['_LISTJOBSREQUEST']._serialized_start=373
-  _globals['_LISTJOBSREQUEST']._serialized_end=429
-  _globals['_LISTJOBSRESPONSE']._serialized_start=431
-  _globals['_LISTJOBSRESPONSE']._serialized_end=505
-  _globals['_UPDATEJOBREQUEST']._serialized_start=507
-  _globals['_UPDATEJOBREQUEST']._serialized_end=604
-  _globals['_DELETEJOBREQUEST']._serialized_start=606
-  _globals['_DELETEJOBREQUEST']._serialized_end=638
-  _globals['_PRUNEJOBSREQUEST']._serialized_start=640
-  _globals['_PRUNEJOBSREQUEST']._serialized_end=761
-  _globals['_PRUNEJOBSRESPONSE']._serialized_start=764
-  _globals['_PRUNEJOBSRESPONSE']._serialized_end=945
-  _globals['_CANCELJOBREQUEST']._serialized_start=947
-  _globals['_CANCELJOBREQUEST']._serialized_end=979
-  _globals['_PAUSEJOBREQUEST']._serialized_start=981
-  _globals['_PAUSEJOBREQUEST']._serialized_end=1012
-  _globals['_RESUMEJOBREQUEST']._serialized_start=1014
-  _globals['_RESUMEJOBREQUEST']._serialized_end=1046
-  _globals['_REQUEUEJOBREQUEST']._serialized_start=1048
-  _globals['_REQUEUEJOBREQUEST']._serialized_end=1136
-  _globals['_REQUEUEJOBRESPONSE']._serialized_start=1138
-  _globals['_REQUEUEJOBRESPONSE']._serialized_end=1217
-  _globals['_WATCHJOBREQUEST']._serialized_start=1219
-  _globals['_WATCHJOBREQUEST']._serialized_end=1272
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1274
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1389
-  _globals['_GETSHOTREQUEST']._serialized_start=1391
-  _globals['_GETSHOTREQUEST']._serialized_end=1421
-  _globals['_LISTSHOTSREQUEST']._serialized_start=1423
-  _globals['_LISTSHOTSREQUEST']._serialized_end=1496
-  _globals['_LISTSHOTSRESPONSE']._serialized_start=1498
-  _globals['_LISTSHOTSRESPONSE']._serialized_end=1575
-  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1577
-  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1653
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1655
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1741
-  _globals['_DOWNLOADVIDEOREQUEST']._serialized_start=1743
-  _globals['_DOWNLOADVIDEOREQUEST']._serialized_end=1801
-  _globals['_DOWNLOADVIDEORESPONSE']._serialized_start=1803
-  _globals['_DOWNLOADVIDEORESPONSE']._serialized_end=1840
-  _globals['_RENDERSERVICE']._serialized_start=1843
-  _globals['_RENDERSERVICE']._serialized_end=3002
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=203
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=237
+  _globals['_GETIMAGEREQUEST']._serialized_start=239
+  _globals['_GETIMAGEREQUEST']._serialized_end=270
+  _globals['_CREATEJOBREQUEST']._serialized_start=272
+  _globals['_CREATEJOBREQUEST']._serialized_end=373
+  _globals['_ESTIMATEJOBREQUEST']._serialized_start=375
+  _globals['_ESTIMATEJOBREQUEST']._serialized_end=458
+  _globals['_JOBESTIMATE']._serialized_start=461
+  _globals['_JOBESTIMATE']._serialized_end=724
+  _globals['_GETJOBREQUEST']._serialized_start=726
+  _globals['_GETJOBREQUEST']._serialized_end=755
+  _globals['_LISTJOBSREQUEST']._serialized_start=757
+  _globals['_LISTJOBSREQUEST']._serialized_end=813
+  _globals['_LISTJOBSRESPONSE']._serialized_start=815
+  _globals['_LISTJOBSRESPONSE']._serialized_end=889
+  _globals['_UPDATEJOBREQUEST']._serialized_start=891
+  _globals['_UPDATEJOBREQUEST']._serialized_end=988
+  _globals['_DELETEJOBREQUEST']._serialized_start=990
+  _globals['_DELETEJOBREQUEST']._serialized_end=1022
+  _globals['_PRUNEJOBSREQUEST']._serialized_start=1024
+  _globals['_PRUNEJOBSREQUEST']._serialized_end=1145
+  _globals['_PRUNEJOBSRESPONSE']._serialized_start=1148
+  _globals['_PRUNEJOBSRESPONSE']._serialized_end=1329
+  _globals['_CANCELJOBREQUEST']._serialized_start=1331
+  _globals['_CANCELJOBREQUEST']._serialized_end=1363
+  _globals['_PAUSEJOBREQUEST']._serialized_start=1365
+  _globals['_PAUSEJOBREQUEST']._serialized_end=1396
+  _globals['_RESUMEJOBREQUEST']._serialized_start=1398
+  _globals['_RESUMEJOBREQUEST']._serialized_end=1430
+  _globals['_REQUEUEJOBREQUEST']._serialized_start=1432
+  _globals['_REQUEUEJOBREQUEST']._serialized_end=1520
+  _globals['_REQUEUEJOBRESPONSE']._serialized_start=1522
+  _globals['_REQUEUEJOBRESPONSE']._serialized_end=1601
+  _globals['_WATCHJOBREQUEST']._serialized_start=1603
+  _globals['_WATCHJOBREQUEST']._serialized_end=1656
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1658
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1773
+  _globals['_GETSHOTREQUEST']._serialized_start=1775
+  _globals['_GETSHOTREQUEST']._serialized_end=1805
+  _globals['_LISTSHOTSREQUEST']._serialized_start=1807
+  _globals['_LISTSHOTSREQUEST']._serialized_end=1880
+  _globals['_LISTSHOTSRESPONSE']._serialized_start=1882
+  _globals['_LISTSHOTSRESPONSE']._serialized_end=1959
+  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1961
+  _globals['_LISTATTEMPTSREQUEST']._serialized_end=2037
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=2039
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=2125
+  _globals['_DOWNLOADVIDEOREQUEST']._serialized_start=2127
+  _globals['_DOWNLOADVIDEOREQUEST']._serialized_end=2185
+  _globals['_DOWNLOADVIDEORESPONSE']._serialized_start=2187
+  _globals['_DOWNLOADVIDEORESPONSE']._serialized_end=2224
+  _globals['_RENDERSERVICE']._serialized_start=2227
+  _globals['_RENDERSERVICE']._serialized_end=3458
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ import google.protobuf.duration_pb2
 import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import svdfarm.v1.resources_pb2
 import typing
 
@@ -74,6 +75,77 @@ class CreateJobRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["job", b"job", "request_id", b"request_id", "shots", b"shots"]) -> None: ...
 
 global___CreateJobRequest = CreateJobRequest
+
+@typing.final
+class EstimateJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    SHOTS_FIELD_NUMBER: builtins.int
+    @property
+    def job(self) -> svdfarm.v1.resources_pb2.Job:
+        """As in CreateJobRequest."""
+
+    @property
+    def shots(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.Shot]:
+        """As in CreateJobRequest; their images need not be uploaded yet."""
+
+    def __init__(
+        self,
+        *,
+        job: svdfarm.v1.resources_pb2.Job | None = ...,
+        shots: collections.abc.Iterable[svdfarm.v1.resources_pb2.Shot] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["job", b"job"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "shots", b"shots"]) -> None: ...
+
+global___EstimateJobRequest = EstimateJobRequest
+
+@typing.final
+class JobEstimate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SHOT_COUNT_FIELD_NUMBER: builtins.int
+    GPU_DURATION_FIELD_NUMBER: builtins.int
+    UNKNOWN_SHOT_COUNT_FIELD_NUMBER: builtins.int
+    SCALED_SHOT_COUNT_FIELD_NUMBER: builtins.int
+    GPU_DURATION_AHEAD_FIELD_NUMBER: builtins.int
+    WORKER_COUNT_FIELD_NUMBER: builtins.int
+    FINISH_TIME_FIELD_NUMBER: builtins.int
+    shot_count: builtins.int
+    unknown_shot_count: builtins.int
+    """Shots whose model has not rendered here yet: nobody can tell."""
+    scaled_shot_count: builtins.int
+    """Shots unlike any that were rendered here: their time is in proportion to their size."""
+    worker_count: builtins.int
+    """That take shots of its models now."""
+    @property
+    def gpu_duration(self) -> google.protobuf.duration_pb2.Duration:
+        """What they take of the farm's GPUs, without those of unknown_shot_count."""
+
+    @property
+    def gpu_duration_ahead(self) -> google.protobuf.duration_pb2.Duration:
+        """Of the shots that go first."""
+
+    @property
+    def finish_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """If it was submitted now and those workers stayed. Unset where that cannot be told."""
+
+    def __init__(
+        self,
+        *,
+        shot_count: builtins.int = ...,
+        gpu_duration: google.protobuf.duration_pb2.Duration | None = ...,
+        unknown_shot_count: builtins.int = ...,
+        scaled_shot_count: builtins.int = ...,
+        gpu_duration_ahead: google.protobuf.duration_pb2.Duration | None = ...,
+        worker_count: builtins.int = ...,
+        finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["finish_time", b"finish_time", "gpu_duration", b"gpu_duration", "gpu_duration_ahead", b"gpu_duration_ahead"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["finish_time", b"finish_time", "gpu_duration", b"gpu_duration", "gpu_duration_ahead", b"gpu_duration_ahead", "scaled_shot_count", b"scaled_shot_count", "shot_count", b"shot_count", "unknown_shot_count", b"unknown_shot_count", "worker_count", b"worker_count"]) -> None: ...
+
+global___JobEstimate = JobEstimate
 
 @typing.final
 class GetJobRequest(google.protobuf.message.Message):

@@ -52,6 +52,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.CreateJobRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
                 _registered_method=True)
+        self.EstimateJob = channel.unary_unary(
+                '/svdfarm.v1.RenderService/EstimateJob',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.EstimateJobRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.JobEstimate.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/svdfarm.v1.RenderService/GetJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.GetJobRequest.SerializeToString,
@@ -149,6 +154,14 @@ class RenderServiceServicer(object):
         INVALID_ARGUMENT: a parameter is out of range or a model unknown; each violation's field is
         `shots[N].FIELD`.
         NOT_FOUND: an image was not uploaded. RESOURCE_EXHAUSTED: the queue is full.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateJob(self, request, context):
+        """What such a job would take, by what this farm has rendered before. Checks it as CreateJob does,
+        but for its images, and creates nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,6 +294,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     servicer.CreateJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.CreateJobRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Job.SerializeToString,
+            ),
+            'EstimateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateJob,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.EstimateJobRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.JobEstimate.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
@@ -435,6 +453,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/CreateJob',
             svdfarm_dot_v1_dot_render__service__pb2.CreateJobRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/EstimateJob',
+            svdfarm_dot_v1_dot_render__service__pb2.EstimateJobRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.JobEstimate.FromString,
             options,
             channel_credentials,
             insecure,

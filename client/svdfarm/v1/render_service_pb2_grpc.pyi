@@ -48,6 +48,14 @@ class RenderServiceStub:
     NOT_FOUND: an image was not uploaded. RESOURCE_EXHAUSTED: the queue is full.
     """
 
+    EstimateJob: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.EstimateJobRequest,
+        svdfarm.v1.render_service_pb2.JobEstimate,
+    ]
+    """What such a job would take, by what this farm has rendered before. Checks it as CreateJob does,
+    but for its images, and creates nothing.
+    """
+
     GetJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.GetJobRequest,
         svdfarm.v1.resources_pb2.Job,
@@ -177,6 +185,14 @@ class RenderServiceAsyncStub:
     INVALID_ARGUMENT: a parameter is out of range or a model unknown; each violation's field is
     `shots[N].FIELD`.
     NOT_FOUND: an image was not uploaded. RESOURCE_EXHAUSTED: the queue is full.
+    """
+
+    EstimateJob: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.render_service_pb2.EstimateJobRequest,
+        svdfarm.v1.render_service_pb2.JobEstimate,
+    ]
+    """What such a job would take, by what this farm has rendered before. Checks it as CreateJob does,
+    but for its images, and creates nothing.
     """
 
     GetJob: grpc.aio.UnaryUnaryMultiCallable[
@@ -314,6 +330,16 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         INVALID_ARGUMENT: a parameter is out of range or a model unknown; each violation's field is
         `shots[N].FIELD`.
         NOT_FOUND: an image was not uploaded. RESOURCE_EXHAUSTED: the queue is full.
+        """
+
+    @abc.abstractmethod
+    def EstimateJob(
+        self,
+        request: svdfarm.v1.render_service_pb2.EstimateJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.render_service_pb2.JobEstimate, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.JobEstimate]]:
+        """What such a job would take, by what this farm has rendered before. Checks it as CreateJob does,
+        but for its images, and creates nothing.
         """
 
     @abc.abstractmethod
