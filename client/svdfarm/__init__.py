@@ -22,6 +22,7 @@ from svdfarm.errors import (
     Violation,
 )
 from svdfarm.jobs import FinishedVideo, JobHandle
+from svdfarm.params import RenderParams
 from svdfarm.resources import (
     Failure,
     Job,
@@ -29,7 +30,6 @@ from svdfarm.resources import (
     Model,
     Progress,
     Pruned,
-    RenderParams,
     Shot,
     ShotState,
     Video,

@@ -13,7 +13,8 @@ from svdfarm import downloading, submitting, wire
 from svdfarm.connection import Connection, OnWaiting
 from svdfarm.errors import NotFound
 from svdfarm.jobs import JobHandle
-from svdfarm.resources import Job, JobState, Pruned, RenderParams, Video, Worker
+from svdfarm.params import RenderParams
+from svdfarm.resources import Job, JobState, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from svdfarm.params import RenderParams
+
 
 class JobState(enum.StrEnum):
     """Where a job is in its life."""
@@ -56,32 +58,6 @@ class Failure:
     reason: str
     message: str
     metadata: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RenderParams:
-    """The settings of one clip. None means the farm's or the model's default.
-
-    In what the farm answers only `decode_chunk_size` may be None: all frames decoded together.
-    The names are the wire's; docs/jobs.schema.json and `farm init` tell the ranges.
-    """
-
-    model: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    frame_count: int | None = None
-    step_count: int | None = None
-    fps: int | None = None  # conditions the motion; see playback_fps
-    playback_fps: int | None = None
-    motion_bucket_id: int | None = None
-    noise_aug_strength: float | None = None
-    min_guidance_scale: float | None = None
-    max_guidance_scale: float | None = None
-    decode_chunk_size: int | None = None
-    seed: int | None = None
-    fit: str | None = None  # crop, pad or stretch
-    codec: str | None = None
-    crf: int | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from svdfarm import images, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
-from svdfarm.resources import RenderParams
+from svdfarm.params import RenderParams
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 

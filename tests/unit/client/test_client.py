@@ -100,15 +100,14 @@ def test_a_refused_shot_is_named_with_its_field_and_nothing_is_submitted(
     client: Client, photo: Path
 ) -> None:
     before = [job.name for job in client.jobs()]
-    wrong = RenderParams(model="tiny", width_px=570)
+    wrong = RenderParams(model="tiny", min_guidance_scale=4)  # wrong beside the farm's default
 
     with pytest.raises(svdfarm.ShotRejected) as caught:
         client.submit([NewShot(photo, SMALL), NewShot(photo, wrong)])
 
     (violation,) = caught.value.violations
-    assert (violation.shot_index, violation.shot_field) == (1, "width_px")
-    assert "570" in violation.message
-    assert "multiple of 8" in violation.message
+    assert (violation.shot_index, violation.shot_field) == (1, "min_guidance_scale")
+    assert violation.message == "is 4; allowed: at most max_guidance_scale (3)"
     assert [job.name for job in client.jobs()] == before
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 
 import pytest
 
 import svdfarm
-from farm.jobs import params
 from svdfarm import errors
 
 
@@ -62,13 +60,6 @@ def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
     assert drawn == names(errors.SvdfarmError)
 
 
-def test_the_clients_settings_are_the_farms() -> None:
-    ours = [field.name for field in dataclasses.fields(svdfarm.RenderParams)]
-    theirs = [field.name for field in dataclasses.fields(params.RenderParams)]
-
-    assert ours == theirs
-
-
 @pytest.mark.parametrize(
     "address", ["http://farm:50051", "farm", "farm:", ":50051", "farm:0", "farm:70000", "a/b:1", ""]
 )
@@ -82,23 +73,3 @@ def test_a_token_with_a_line_end_is_refused_and_not_shown() -> None:
         svdfarm.Client(token="secret\n")
 
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"fps": 7.5}, "fps is 7.5; allowed: a whole number"),
-        ({"fps": True}, "fps is True; allowed: a whole number"),
-        ({"noise_aug_strength": "much"}, "noise_aug_strength is 'much'; allowed: a number"),
-        ({"seed": 2**63}, "seed is"),
-        ({"fit": "zoom"}, "fit is 'zoom'; allowed: crop, pad, stretch"),
-    ],
-)
-def test_settings_of_a_wrong_type_are_refused_before_anything_is_sent(
-    given: dict[str, object], said: str
-) -> None:
-    png = b"\x89PNG\r\n\x1a\n"
-    wrong = svdfarm.NewShot(png, svdfarm.RenderParams(**given))  # type: ignore[arg-type]
-
-    with svdfarm.Client("127.0.0.1:1") as client, pytest.raises(svdfarm.ShotRejected, match=said):
-        client.submit(wrong)
