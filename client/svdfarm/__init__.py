@@ -3,6 +3,8 @@
 Loads grpcio and protobuf, nothing of the farm itself.
 """
 
+from svdfarm.async_client import AsyncClient
+from svdfarm.async_jobs import AsyncFinishedVideo, AsyncJobHandle
 from svdfarm.client import Client
 from svdfarm.errors import (
     DeadlineExceeded,
@@ -39,6 +41,9 @@ from svdfarm.resources import (
 from svdfarm.submitting import NewShot
 
 __all__ = [
+    "AsyncClient",
+    "AsyncFinishedVideo",
+    "AsyncJobHandle",
     "Client",
     "DeadlineExceeded",
     "DiskFull",

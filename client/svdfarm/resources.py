@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from svdfarm.params import RenderParams
+
+OnBytes = Callable[[int, int], None]  # (bytes so far, bytes in all)
 
 
 class JobState(enum.StrEnum):

@@ -120,6 +120,19 @@ def test_an_image_that_the_farm_cannot_decode_names_its_shots(client: Client, ph
     assert [v.field for v in caught.value.violations] == ["shots[1].image"]
 
 
+def test_progress_of_an_upload_is_told_after_each_image(client: Client, photo: Path) -> None:
+    data = photo.read_bytes()
+    images = [data, data + b"1", data + b"22", data]
+    size_bytes = sum(len(image) for image in images[:3])
+    told: list[tuple[int, int]] = []
+
+    client.submit(images, params=SMALL, progress=lambda *bytes_: told.append(bytes_))
+
+    assert [total for _, total in told] == [size_bytes] * 3
+    assert told == sorted(told)
+    assert told[-1] == (size_bytes, size_bytes)
+
+
 def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"))
 
@@ -290,6 +303,14 @@ def test_submit_and_watch_outlive_a_restart_of_the_gateway(tmp_path: Path, photo
         ended = [event for event in events if not isinstance(event, Shot)][-1]
         assert ended.state is JobState.SUCCEEDED
         assert late.wait(timeout_s=60).state is JobState.SUCCEEDED
+
+
+async def test_the_client_works_where_a_loop_runs(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=SMALL)  # as in a notebook
+
+    (video,) = handle.videos(timeout_s=60)
+
+    assert len(video.read()) == video.video.size_bytes
 
 
 def test_thousands_of_shots_are_listed_whole(

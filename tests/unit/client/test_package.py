@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -30,6 +31,9 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
     assert tree < set(svdfarm.__all__)
     assert svdfarm.__all__ == sorted(svdfarm.__all__)
     assert set(svdfarm.__all__) - tree == {
+        "AsyncClient",
+        "AsyncFinishedVideo",
+        "AsyncJobHandle",
         "Client",
         "Failure",
         "FinishedVideo",
@@ -48,6 +52,31 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
         "Worker",
         "WorkerState",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "async_kind"),
+    [
+        (svdfarm.Client, svdfarm.AsyncClient),
+        (svdfarm.JobHandle, svdfarm.AsyncJobHandle),
+        (svdfarm.FinishedVideo, svdfarm.AsyncFinishedVideo),
+    ],
+)
+def test_both_clients_have_the_same_methods_with_the_same_parameters(
+    kind: type, async_kind: type
+) -> None:
+    def methods(of: type) -> dict[str, list[inspect.Parameter]]:
+        return {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in vars(of).items()
+            if not name.startswith("_")
+        }
+
+    assert methods(kind) == methods(async_kind)
+
+
+def test_both_clients_are_made_in_the_same_way() -> None:
+    assert inspect.signature(svdfarm.Client) == inspect.signature(svdfarm.AsyncClient)
 
 
 def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
