@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,18 @@ def examples() -> dict[str, tuple[str, str | None]]:
 
 def test_every_example_is_known_here() -> None:
     assert examples().keys() == SAVED.keys()
+
+
+def test_the_examples_are_typed(tmp_path: Path) -> None:
+    files = [tmp_path / f"example_{n}.py" for n in range(len(SAVED))]
+    for file, (source, _) in zip(files, examples().values(), strict=True):
+        file.write_text(source, encoding="utf-8")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", *files], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("where", SAVED)
