@@ -17,7 +17,7 @@ from svdfarm.errors import NotFound
 from svdfarm.paging import PAGE_SIZE, list_all
 from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
-from svdfarm.resources import Job, JobState, OnBytes, Pruned, Video, Worker
+from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
@@ -87,6 +87,18 @@ class AsyncClient:
             progress=progress,
         )
         return self.job(name)
+
+    async def estimate(
+        self,
+        shots: Submission | Iterable[Submission],
+        *,
+        params: RenderParams | None = None,
+        priority: int = 0,
+    ) -> Estimate:
+        """As `Client.estimate`."""
+        return await submitting.estimate(
+            self._connection, shots, params=params or RenderParams(), priority=priority
+        )
 
     def job(self, name: str) -> AsyncJobHandle:
         """As `Client.job`."""

@@ -13,7 +13,7 @@ from svdfarm.blocking import BlockingConnection, iterate, run
 from svdfarm.jobs import JobHandle
 from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
-from svdfarm.resources import Job, JobState, OnBytes, Pruned, Video, Worker
+from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 
 
@@ -87,6 +87,19 @@ class Client:
             progress=progress,
         )
         return JobHandle(run(job))
+
+    def estimate(
+        self,
+        shots: Submission | Iterable[Submission],
+        *,
+        params: RenderParams | None = None,
+        priority: int = 0,
+    ) -> Estimate:
+        """What a job would take, by what the farm has rendered before. No image is sent.
+
+        Raises as `submit`: a job that would be refused is refused.
+        """
+        return run(self._client.estimate(shots, params=params, priority=priority))
 
     def job(self, name: str) -> JobHandle:
         """The job called `jobs/ID` or `ID`."""

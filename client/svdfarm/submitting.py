@@ -16,7 +16,7 @@ from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
 from svdfarm.params import RenderParams
-from svdfarm.resources import OnBytes
+from svdfarm.resources import Estimate, OnBytes
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -67,6 +67,21 @@ async def submit(
         request_id=request_id or str(uuid.uuid4()),
     )
     return (await connection.call(connection.render.CreateJob, request)).name
+
+
+async def estimate(
+    connection: Connection,
+    shots: Submission | Iterable[Submission],
+    *,
+    params: RenderParams,
+    priority: int,
+) -> Estimate:
+    """What the job would take. Raises as `submit`."""
+    prepared = await _prepare(connection, shots, params)
+    request = rpc.EstimateJobRequest(
+        job=pb.Job(priority=priority), shots=[shot.message for shot in prepared]
+    )
+    return wire.estimate_from_wire(await connection.call(connection.render.EstimateJob, request))
 
 
 async def _prepare(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from farm.cli import as_json as json_lines
@@ -18,7 +18,7 @@ from farm.cli.jobs_file.keys import ENCODING_KEYS, KEY_OF_FIELD, PARAM_KEYS, Key
 from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
 from farm.cli.jobs_file.plan import Plan, PlannedShot
 from farm.cli.jobs_file.reader import read
-from svdfarm import Client, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
+from svdfarm import Client, Estimate, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
 from svdfarm.errors import ImageRejected
 
 _READ_AT_ONCE = 8
@@ -74,7 +74,23 @@ def send(
     client: Client, plan: Plan, loaded: Mapping[str, images.Image], request_id: str
 ) -> JobHandle:
     """The job on the farm. What the farm refuses is told at its place in the file."""
-    shots = [
+    with _refusals_placed(plan):
+        return client.submit(
+            _shots(plan, loaded),
+            display_name=plan.name,
+            priority=plan.priority,
+            request_id=request_id,
+        )
+
+
+def estimate(client: Client, plan: Plan, loaded: Mapping[str, images.Image]) -> Estimate:
+    """What the job would take of the farm, which refuses it as `send` would be refused."""
+    with _refusals_placed(plan):
+        return client.estimate(_shots(plan, loaded), priority=plan.priority)
+
+
+def _shots(plan: Plan, loaded: Mapping[str, images.Image]) -> list[NewShot]:
+    return [
         NewShot(
             image=loaded[shot.image],
             params=RenderParams(**dataclasses.asdict(shot.params)),
@@ -83,10 +99,12 @@ def send(
         )
         for shot in plan.shots
     ]
+
+
+@contextmanager
+def _refusals_placed(plan: Plan) -> Iterator[None]:
     try:
-        return client.submit(
-            shots, display_name=plan.name, priority=plan.priority, request_id=request_id
-        )
+        yield
     except ShotRejected as error:
         raise CommandFailed(str(_placed(plan, error))) from error
 
@@ -107,9 +125,6 @@ def show(plan: Plan, *, as_json: bool) -> None:
         for shot in plan.shots
     ]
     tables.show(["SHOT", "IMAGE", *(key.name.upper() for key in columns), "OUTPUT"], rows)
-    count = f"{len(plan.shots)} shot{'s' * (len(plan.shots) > 1)}"
-    told = f"{count}; dry run: nothing was sent, and no farm was asked whether it has the models"
-    print(told, file=sys.stderr)  # noqa: T201
 
 
 def _load(source: str) -> images.Image | ImageRejected:

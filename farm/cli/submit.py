@@ -28,7 +28,8 @@ def submit(
         bool, typer.Option("--detach", help="Print the job's name and leave it to the farm.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and print the shots; submit none.")
+        bool,
+        typer.Option("--dry-run", help="Check everything, tell what it would take; submit none."),
     ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
@@ -46,13 +47,25 @@ def submit(
     token: Token = None,
 ) -> int:
     """Submit a job, show its progress, and save each video as it finishes."""
-    from farm.cli import connecting, following, planning
+    from farm.cli import connecting, estimating, following, planning
 
     key = _request_id(request_id)
     plan = planning.read_plan(file, lambda number: _drawn(key, number))
     images = planning.load_images(plan)
     if dry_run:
         planning.show(plan, as_json=as_json)
+        estimating.show(
+            plan.shots,
+            lambda: connecting.client(
+                ctx,
+                address,
+                token,
+                connect_timeout,
+                default_connect_timeout_s=estimating.CONNECT_TIMEOUT_S,
+            ),
+            lambda client: planning.estimate(client, plan, images),
+            as_json=as_json,
+        )
         return Exit.SUCCEEDED
     folder = out or Path(plan.output_dir or DEFAULT_FOLDER)
     if not detach:
