@@ -7,16 +7,16 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from svdfarm import images, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
 from svdfarm.params import RenderParams
-from svdfarm.resources import Estimate, OnBytes
+from svdfarm.resources import Estimate, OnBytes, Shot
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -32,6 +32,15 @@ class NewShot:
     params: RenderParams = field(default_factory=RenderParams)
     name: str = ""  # unset: the image's file name
     output_name: str = ""  # unset: the shot's name and .mp4
+
+    @classmethod
+    def again(cls, shot: Shot, **changes: Any) -> NewShot:
+        """A shot of the farm once more, with `changes` of its settings; None is the default.
+
+        Its image is the one that the farm has: it need not be here.
+        """
+        params = replace(shot.params, **changes)
+        return cls(images.on_farm(shot.image), params, shot.display_name, shot.output_name)
 
 
 Submission = ImageSource | NewShot

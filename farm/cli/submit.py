@@ -31,6 +31,13 @@ def submit(
         bool,
         typer.Option("--dry-run", help="Check everything, tell what it would take; submit none."),
     ] = False,
+    draft: Annotated[
+        bool,
+        typer.Option(
+            "--draft",
+            help="Render small and fast, and make one picture to choose by; see farm promote.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -47,11 +54,13 @@ def submit(
     token: Token = None,
 ) -> int:
     """Submit a job, show its progress, and save each video as it finishes."""
-    from farm.cli import connecting, estimating, following, planning
+    from farm.cli import connecting, estimating, following, ladder, planning
 
     key = _request_id(request_id)
     plan = planning.read_plan(file, lambda number: _drawn(key, number))
     images = planning.load_images(plan)
+    if draft:
+        plan = planning.in_little(plan)
     if dry_run:
         planning.show(plan, as_json=as_json)
         estimating.show(
@@ -63,7 +72,9 @@ def submit(
                 connect_timeout,
                 default_connect_timeout_s=estimating.CONNECT_TIMEOUT_S,
             ),
-            lambda client: planning.estimate(client, plan, images),
+            lambda client: planning.estimate(
+                client, planning.shrink(client, plan) if draft else plan, images
+            ),
             as_json=as_json,
         )
         return Exit.SUCCEEDED
@@ -79,13 +90,18 @@ def submit(
         connect_timeout,
         default_connect_timeout_s=connecting.CONNECT_TIMEOUT_S,
     ) as client:
+        if draft:
+            plan = planning.shrink(client, plan)
         handle = planning.send(client, plan, images, str(key))
         if detach:
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
-        return following.watch_and_save(
+        ended = following.watch_and_save(
             handle, folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
         )
+        if draft:
+            ladder.save_sheet(handle, folder, overwrite=overwrite)
+    return ended
 
 
 def _request_id(given: str | None) -> uuid.UUID:
