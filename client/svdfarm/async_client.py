@@ -74,6 +74,7 @@ class AsyncClient:
         display_name: str = "",
         priority: int = 0,
         request_id: str | None = None,
+        use_cache: bool = True,
         progress: OnBytes | None = None,
     ) -> AsyncJobHandle:
         """As `Client.submit`."""
@@ -84,6 +85,7 @@ class AsyncClient:
             display_name=display_name,
             priority=priority,
             request_id=request_id,
+            use_cache=use_cache,
             progress=progress,
         )
         return self.job(name)
@@ -94,10 +96,15 @@ class AsyncClient:
         *,
         params: RenderParams | None = None,
         priority: int = 0,
+        use_cache: bool = True,
     ) -> Estimate:
         """As `Client.estimate`."""
         return await submitting.estimate(
-            self._connection, shots, params=params or RenderParams(), priority=priority
+            self._connection,
+            shots,
+            params=params or RenderParams(),
+            priority=priority,
+            use_cache=use_cache,
         )
 
     def job(self, name: str) -> AsyncJobHandle:

@@ -116,6 +116,7 @@ class Shot:
     display_name: str
     output_name: str
     progress: Progress | None
+    cached_from: str = ""  # the shot whose video this is, where it was rendered before
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Estimate:
     """What a job would take, by what the farm has rendered before."""
 
     shot_count: int
-    gpu_duration_s: float  # without the shots of `unknown_shot_count`
+    cached_shot_count: int  # whose video is there already
+    gpu_duration_s: float  # of the others, without those of `unknown_shot_count`
     unknown_shot_count: int  # whose model has not rendered there yet
     scaled_shot_count: int  # unlike any that were rendered there: in proportion to their size
     gpu_duration_ahead_s: float  # of the shots that go first

@@ -62,6 +62,7 @@ async def submit(
     display_name: str,
     priority: int,
     request_id: str | None,
+    use_cache: bool,
     progress: OnBytes | None,
 ) -> str:
     """The name of the job: all shots are accepted, or an error is raised and none is.
@@ -74,6 +75,7 @@ async def submit(
         job=pb.Job(display_name=display_name, priority=priority),
         shots=[shot.message for shot in prepared],
         request_id=request_id or str(uuid.uuid4()),
+        skip_cache=not use_cache,
     )
     return (await connection.call(connection.render.CreateJob, request)).name
 
@@ -84,11 +86,14 @@ async def estimate(
     *,
     params: RenderParams,
     priority: int,
+    use_cache: bool,
 ) -> Estimate:
     """What the job would take. Raises as `submit`."""
     prepared = await _prepare(connection, shots, params)
     request = rpc.EstimateJobRequest(
-        job=pb.Job(priority=priority), shots=[shot.message for shot in prepared]
+        job=pb.Job(priority=priority),
+        shots=[shot.message for shot in prepared],
+        skip_cache=not use_cache,
     )
     return wire.estimate_from_wire(await connection.call(connection.render.EstimateJob, request))
 

@@ -118,6 +118,7 @@ def shot_from_wire(message: pb.Shot) -> resources.Shot:
         display_name=message.display_name,
         output_name=message.output_name,
         progress=resources.Progress(progress.step, progress.step_count) if progress else None,
+        cached_from=message.cached_from,
     )
 
 
@@ -142,6 +143,7 @@ def estimate_from_wire(message: rpc.JobEstimate) -> resources.Estimate:
     """What a job would take."""
     return resources.Estimate(
         shot_count=message.shot_count,
+        cached_shot_count=message.cached_shot_count,
         gpu_duration_s=_seconds(message.gpu_duration),
         unknown_shot_count=message.unknown_shot_count,
         scaled_shot_count=message.scaled_shot_count,

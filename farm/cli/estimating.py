@@ -55,7 +55,9 @@ def lines(told: Estimate, price: Price | None) -> list[str]:
     """The estimate for people."""
     count = f"{told.shot_count} shot{'s' * (told.shot_count > 1)}"
     found = [f"{count}; dry run: nothing was sent"]
-    known = told.shot_count - told.unknown_shot_count
+    if told.cached_shot_count:
+        found.append(f"{told.cached_shot_count} of them were rendered before: they take nothing")
+    known = told.shot_count - told.unknown_shot_count - told.cached_shot_count
     if known:
         how = "by such shots before"
         if told.scaled_shot_count:

@@ -102,7 +102,12 @@ def check_targets(plan: Plan, folder: Path) -> None:
 
 
 def send(
-    client: Client, plan: Plan, loaded: Mapping[str, images.Image], request_id: str
+    client: Client,
+    plan: Plan,
+    loaded: Mapping[str, images.Image],
+    request_id: str,
+    *,
+    use_cache: bool,
 ) -> JobHandle:
     """The job on the farm. What the farm refuses is told at its place in the file."""
     with _refusals_placed(plan):
@@ -111,13 +116,16 @@ def send(
             display_name=plan.name,
             priority=plan.priority,
             request_id=request_id,
+            use_cache=use_cache,
         )
 
 
-def estimate(client: Client, plan: Plan, loaded: Mapping[str, images.Image]) -> Estimate:
+def estimate(
+    client: Client, plan: Plan, loaded: Mapping[str, images.Image], *, use_cache: bool
+) -> Estimate:
     """What the job would take of the farm, which refuses it as `send` would be refused."""
     with _refusals_placed(plan):
-        return client.estimate(_shots(plan, loaded), priority=plan.priority)
+        return client.estimate(_shots(plan, loaded), priority=plan.priority, use_cache=use_cache)
 
 
 def _shots(plan: Plan, loaded: Mapping[str, images.Image]) -> list[NewShot]:

@@ -38,6 +38,10 @@ def submit(
             help="Render small and fast, and make one picture to choose by; see farm promote.",
         ),
     ] = False,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Render also what was rendered before, with its seed."),
+    ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -73,7 +77,10 @@ def submit(
                 default_connect_timeout_s=estimating.CONNECT_TIMEOUT_S,
             ),
             lambda client: planning.estimate(
-                client, planning.shrink(client, plan) if draft else plan, images
+                client,
+                planning.shrink(client, plan) if draft else plan,
+                images,
+                use_cache=not no_cache,
             ),
             as_json=as_json,
         )
@@ -92,7 +99,7 @@ def submit(
     ) as client:
         if draft:
             plan = planning.shrink(client, plan)
-        handle = planning.send(client, plan, images, str(key))
+        handle = planning.send(client, plan, images, str(key), use_cache=not no_cache)
         if detach:
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
