@@ -100,8 +100,9 @@ def send(data: bytes, *, then: grpc.StatusCode | None = None) -> Answer:
     return answer
 
 
-def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    broken = send(DATA[:CHUNK], then=grpc.StatusCode.UNAVAILABLE)
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_broken_download_goes_on_where_it_stopped(code: grpc.StatusCode, tmp_path: Path) -> None:
+    broken = send(DATA[:CHUNK], then=code)
     servicer = Scripted(DownloadVideo=[broken, abort(grpc.StatusCode.UNAVAILABLE), send(DATA)])
     seen: list[int] = []
 
@@ -311,6 +312,19 @@ def test_unavailable_is_tried_again() -> None:
         assert client.job("j").get().state is JobState.QUEUED
 
     assert len(servicer.requests) == 3
+
+
+def test_a_client_that_was_closed_says_so_at_once() -> None:
+    hang = threading.Event()
+
+    def answer(*_: object) -> Iterator[rpc.WatchJobResponse]:
+        yield job(pb.Job.RUNNING, "1")
+        hang.wait(30)
+
+    with client_of(Scripted(WatchJob=[answer])) as client, pytest.raises(svdfarm.FarmFailed):
+        for _ in client.job("j").watch():
+            client.close()
+    hang.set()
 
 
 def test_a_farm_that_never_answers_is_given_up() -> None:
