@@ -196,14 +196,14 @@ def _bad_requests(site: Site, rng: random.Random) -> Iterator[None]:
 
 
 def _fill(site: Site, rng: random.Random, leave_bytes: int) -> dict[str, Any]:
-    ballast = site.data / "ballast"
+    ballast = site.data / f"ballast-{rng.random()}"
     for_s = rng.uniform(1.0, 5.0)
     try:
         with ballast.open("wb") as file:
             _grow(file.fileno(), site.data, leave_bytes)
             time.sleep(for_s)
     finally:
-        ballast.unlink()
+        ballast.unlink(missing_ok=True)
     return {"for_s": for_s, "left_bytes": leave_bytes}
 
 
