@@ -74,6 +74,7 @@ def check(remains: Remains) -> Report:
         _everything_ends,
         _books_balance,
         _nobody_dies,
+        _the_harness_works,
     ):
         report.violations += promise(run)
     report.figures = _figures(run, report.violations)
@@ -302,6 +303,11 @@ def _nobody_dies(run: _Run) -> Iterator[str]:
     for event in run.events:
         if event["what"] == "ended" and event["code"] not in (0, -15):
             yield f"died: {event['name']} stopped with code {event['code']}"
+
+
+def _the_harness_works(run: _Run) -> Iterator[str]:
+    """A fault that could not be staged proves nothing."""
+    yield from (f"harness: {e['error']}" for e in run.events if e["what"] == "harness")
 
 
 def _figures(run: _Run, violations: Iterable[str]) -> dict[str, object]:

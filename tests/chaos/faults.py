@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.chaos.processes import Program
 from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
 
@@ -70,10 +72,11 @@ def postgres_cut(site: Site, rng: random.Random) -> dict[str, Any]:
     """The server ends some of the farm's connections."""
     assert site.postgres is not None
     for _ in range(rng.randrange(1, 8)):
-        site.postgres.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'svdfarm' ORDER BY random() LIMIT 2"
-        )
+        with contextlib.suppress(psycopg.OperationalError):  # it is away: of a pair of faults
+            site.postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'svdfarm' ORDER BY random() LIMIT 2"
+            )
         time.sleep(rng.uniform(0, 0.2))
     return {}
 
@@ -170,7 +173,11 @@ def _throw(site: Site, fault: Fault, rng: random.Random) -> None:
     name = fault.__name__
     site.history.tell("fault", name=name)
     begun = time.time()
-    about = fault(site, rng)
+    try:
+        about = fault(site, rng)
+    except Exception as error:  # noqa: BLE001 - the checker tells it
+        site.history.tell("harness", error=f"{name}: {type(error).__name__}: {error}")
+        return
     site.history.tell("healed", name=name, begun=begun, **about)
 
 
