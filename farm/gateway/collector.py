@@ -24,10 +24,14 @@ class Collector:
         self._retention_s = retention_s
 
     async def run(self) -> None:
-        """Ends deletions that a crash cut off and, with a retention, prunes; until cancelled."""
+        """Ends what a crash cut off, of deletions and of files; with a retention, prunes as well.
+
+        Until cancelled.
+        """
         while True:
             try:
                 await self._sweep()
+                await asyncio.to_thread(self._store.blobs.remove_leftovers)
                 if self._retention_s is not None:
                     await self.prune(Policy(self._retention_s))
             except Exception as error:  # a full disk, a store that is away: it may come back

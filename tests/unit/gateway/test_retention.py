@@ -218,3 +218,14 @@ def test_a_deletion_that_a_crash_cut_off_is_ended_by_the_next_gateway(
     left.write_bytes(b"of a deleted job")
     with running_gateway(data):
         eventually(lambda: not left.exists())
+
+
+def test_what_a_killed_gateway_left_half_written_goes_while_another_one_runs(
+    tmp_path: Path, blobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.collector._EVERY_S", 0.01)
+    with running_gateway(tmp_path / "data"):
+        staged = blobs / "a.mp4#1"  # too young for whoever was started just after
+        staged.write_bytes(b"vid")
+        os.utime(staged, (0, 0))
+        eventually(lambda: not staged.exists())
