@@ -104,7 +104,7 @@ class Blobs(ABC):
                 if meta["path"] != FARM_ID
             ]
 
-    def remove_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:  # noqa: B027 - a bucket has none
         """Removes what gateways that were killed left half written, a day ago or more."""
 
     def is_used(self) -> bool:
@@ -128,7 +128,7 @@ class Blobs(ABC):
             obstore.put(self._store, FARM_ID, farm_id.encode(), mode="create")
         return self.farm_id()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a bucket holds nothing
         """Lets go of what it holds; nothing may be under way."""
 
     @abstractmethod

@@ -255,7 +255,10 @@ def _what_was_seen(run: _Run) -> Iterator[str]:
         if event.get("state") not in FINAL or behind:
             yield f"P2 watch ended early: {event['job']} {event.get('state')} {behind}"
     for event in run.calls("watch", "fail"):
-        if event.get("refused") != "NotFound" or event["job"].removeprefix("jobs/") not in run.deleted:
+        if (
+            event.get("refused") != "NotFound"
+            or event["job"].removeprefix("jobs/") not in run.deleted
+        ):
             yield f"P2 watch: {event['job']}: {event['error']}"
 
 
@@ -276,7 +279,9 @@ def _books_balance(run: _Run) -> Iterator[str]:
     for (job_id, _), row in run.remains.shots.items():
         by_job[job_id][row["state"]] += 1
     for job_id, row in run.remains.jobs.items():
-        counted = {state: row[f"{state.lower()}_count"] for state in [*FINAL, "QUEUED", "RENDERING"]}
+        counted = {
+            state: row[f"{state.lower()}_count"] for state in [*FINAL, "QUEUED", "RENDERING"]
+        }
         if Counter({s: n for s, n in counted.items() if n}) != by_job[job_id]:
             yield f"books: jobs/{job_id} counts {counted}, has {dict(by_job[job_id])}"
     attempts: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
@@ -387,5 +392,3 @@ def _spread(values_s: list[float]) -> str:
     ordered = sorted(values_s)
     p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
     return f"{statistics.median(ordered):>14.2f}{p95:>8.2f}{ordered[-1]:>8.2f}"
-
-

@@ -1,8 +1,8 @@
 """Faults: each breaks one thing of a running farm and heals it again.
 
-A fault returns when what it broke is whole again, with what the history should tell of it. A program
-that was ended counts as whole: to start again is the farm's own recovery. `inject` throws faults at
-a farm, some in pairs, as the seed says.
+A fault returns when what it broke is whole again, with what the history should tell of it. A
+program that was ended counts as whole: to start again is the farm's own recovery. `inject` throws
+faults at a farm, some in pairs, as the seed says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happened in a run, as lines of JSON: who asked for what, what came of it, which fault was on.
+"""What happened in a run, as lines of JSON: who asked for what, what came of it, which faults.
 
 A call is `invoke`, then `ok`, `fail` (it was not done) or `unknown` (it was done or not).
 """

@@ -20,7 +20,6 @@ from svdfarm import (
     Client,
     Job,
     NewShot,
-    NotFound,
     RenderParams,
     Shot,
     ShotState,

@@ -26,24 +26,34 @@ _TABLE = (
     "render_s DOUBLE PRECISION, reason TEXT)"
 )
 _SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
-_SQLITE = (
-    _TABLE.format(serial="INTEGER PRIMARY KEY AUTOINCREMENT"),
-    "CREATE TRIGGER chaos_moved AFTER UPDATE ON shot "
-    "WHEN OLD.state IS NOT NEW.state OR OLD.video_key IS NOT NEW.video_key "
-    f"BEGIN INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_SQLITE_NOW}, NEW.{_MOVED}); END",
-    "CREATE TRIGGER chaos_gone AFTER DELETE ON shot "
-    f"BEGIN INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_SQLITE_NOW}, OLD.{_GONE}); END",
-)
+_SQLITE = [_TABLE.format(serial="INTEGER PRIMARY KEY AUTOINCREMENT")]
+_SQLITE += [
+    f"CREATE TRIGGER chaos_{name} AFTER {what} ON shot {when} "
+    f"BEGIN INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_SQLITE_NOW}, {row}); END"
+    for name, what, when, row in (
+        (
+            "moved",
+            "UPDATE",
+            "WHEN OLD.state IS NOT NEW.state OR OLD.video_key IS NOT NEW.video_key",
+            f"NEW.{_MOVED}",
+        ),
+        ("gone", "DELETE", "", f"OLD.{_GONE}"),
+    )
+]
 _PG_NOW = "extract(epoch FROM clock_timestamp())::float8"
-_POSTGRES = (
-    _TABLE.format(serial="BIGSERIAL PRIMARY KEY"),
-    "CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-    f"IF TG_OP = 'DELETE' THEN INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_PG_NOW}, OLD.{_GONE}); "
-    "ELSIF OLD.state IS DISTINCT FROM NEW.state OR OLD.video_key IS DISTINCT FROM NEW.video_key "
-    f"THEN INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_PG_NOW}, NEW.{_MOVED}); END IF; "
-    "RETURN NULL; END $$",
+_PG_NOTE = f"""
+    CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF TG_OP = 'DELETE' THEN
+            INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_PG_NOW}, OLD.{_GONE});
+        ELSIF (OLD.state, OLD.video_key) IS DISTINCT FROM (NEW.state, NEW.video_key) THEN
+            INSERT INTO chaos_move ({_COLUMNS}) VALUES ({_PG_NOW}, NEW.{_MOVED});
+        END IF;
+        RETURN NULL;
+    END $$"""
+_POSTGRES = [_TABLE.format(serial="BIGSERIAL PRIMARY KEY"), _PG_NOTE]
+_POSTGRES.append(
     "CREATE TRIGGER chaos_noted AFTER UPDATE OR DELETE ON shot "
-    "FOR EACH ROW EXECUTE FUNCTION chaos_note()",
+    "FOR EACH ROW EXECUTE FUNCTION chaos_note()"
 )
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.chaos.history import History
 from tests.running import eventually
@@ -102,7 +103,7 @@ class Supervisor:
         eventually(program.ready.is_set, 60)
         return program
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -145,7 +145,12 @@ def _logs(folder: Path) -> tuple[Counter[str], Counter[str]]:
                     internal[f"{path.stem.partition('-')[0]}: {line[:80]}"] += 1
                 continue
             said[event["event"]] += 1
-            if event["event"] in ("rpc.failed", "publish.failed", "session.failed", "render.failed"):
+            if event["event"] in (
+                "rpc.failed",
+                "publish.failed",
+                "session.failed",
+                "render.failed",
+            ):
                 raised = event.get("exception") or [{}]
                 last = raised[-1] if isinstance(raised, list) else {}
                 told = f"{last.get('exc_type')}: {str(last.get('exc_value'))[:100]}"

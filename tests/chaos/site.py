@@ -22,7 +22,7 @@ from farm.store.sqlite import Sqlite
 from tests.chaos import moves
 from tests.chaos.history import History
 from tests.chaos.processes import Program, Supervisor
-from tests.chaos.worker import FRAMES, SIZE_PX, STEPS
+from tests.chaos.worker import FRAMES, SIZE_PX
 from tests.postgres import PostgresServer, running_postgres
 from tests.running import IMAGES, free_port
 from tests.s3 import KEYS, Faults, S3Server, faulty, running_s3

@@ -321,9 +321,12 @@ def test_a_client_that_was_closed_says_so_at_once() -> None:
         yield job(pb.Job.RUNNING, "1")
         hang.wait(30)
 
-    with client_of(Scripted(WatchJob=[answer])) as client, pytest.raises(svdfarm.FarmFailed):
-        for _ in client.job("j").watch():
-            client.close()
+    with client_of(Scripted(WatchJob=[answer])) as client:
+        events = client.job("j").watch()
+        assert isinstance(next(events), Job)
+        client.close()
+        with pytest.raises(svdfarm.FarmFailed):
+            next(events)
     hang.set()
 
 
