@@ -196,7 +196,7 @@ class Load:
 
     def _recent(self, rng: random.Random) -> str:
         with self._lock:
-            return rng.choice(self._jobs[-40:]) if self._jobs else ""
+            return rng.choice(self._jobs[-rng.choice([4, 40]) :]) if self._jobs else ""
 
     # watch
 
