@@ -165,7 +165,7 @@ class Load:
     # own
 
     def _own(self, client: Client, rng: random.Random, number: int) -> None:
-        self.stopped.wait(rng.uniform(0.2, 1.0))
+        self.stopped.wait(rng.uniform(0.1, 0.6))
         if not (name := self._recent(rng)):
             return
         job = client.job(name)

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 from farm.gateway.collector import Collector
 from farm.jobs.retention import Policy
 from farm.render.probe import probe_video
+from farm.store import deletion
 from farm.store.bucket import BucketBlobs
 from farm.store.folder import FolderBlobs
 from farm.store.store import Store
@@ -128,6 +129,8 @@ async def _prune(site: Site) -> None:
     database = site.url if site.postgres else None
     store = await asyncio.to_thread(Store.open, site.data, database, site.bucket)
     try:
+        # Minutes later a sweep would find that these deletions were cut off.
+        await store.database.write(deletion.end_claims)
         await Collector(store, None).prune(Policy(_NEVER_S, grace_s=0))
     finally:
         await asyncio.to_thread(store.close)
