@@ -59,6 +59,22 @@ def worker_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
     return _freeze(rng.choice(site.workers), rng.uniform(1.2 * LEASE_S, 2 * LEASE_S))
 
 
+def wire_cut(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Connections between workers and gateways break, several times."""
+    for _ in range(rng.randrange(1, 5)):
+        rng.choice(site.wires).cut()
+        time.sleep(rng.uniform(0, 0.7))
+    return {}
+
+
+def wire_stall(site: Site, rng: random.Random) -> dict[str, Any]:
+    """A worker is cut off for less or more than a lease, then all it said arrives."""
+    for_s = rng.uniform(0.3, 2 * LEASE_S)
+    with rng.choice(site.wires).stalled():
+        time.sleep(for_s)
+    return {"for_s": for_s}
+
+
 def postgres_restart(site: Site, rng: random.Random) -> dict[str, Any]:
     """pg_ctl stop -m immediate, as a crash, and a start."""
     assert site.postgres is not None
@@ -130,6 +146,8 @@ _ALL: dict[Fault, Callable[[Site], bool]] = {
     worker_kill: lambda _: True,
     worker_stop: lambda _: True,
     worker_freeze: lambda _: True,
+    wire_cut: lambda _: True,
+    wire_stall: lambda _: True,
     postgres_restart: lambda site: site.postgres is not None,
     postgres_cut: lambda site: site.postgres is not None,
     s3_errors: lambda site: site.s3_faults is not None,

@@ -22,6 +22,7 @@ from farm.store.sqlite import Sqlite
 from tests.chaos import moves
 from tests.chaos.history import History
 from tests.chaos.processes import Program, Supervisor
+from tests.chaos.wire import Wire
 from tests.chaos.worker import FRAMES, SIZE_PX
 from tests.postgres import PostgresServer, running_postgres
 from tests.running import IMAGES, free_port
@@ -71,6 +72,7 @@ class Site:
     bucket: Bucket | None = None  # as the checker sees it: not by way of the proxy
     gateways: list[Program] = field(default_factory=list)
     workers: list[Program] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)  # of each worker, to any gateway
 
     @property
     def addresses(self) -> list[str]:
@@ -108,15 +110,17 @@ def running(site: Site) -> Iterator[None]:
     params = RenderParams(width_px=SIZE_PX, height_px=SIZE_PX, frame_count=FRAMES, step_count=1)
     image = (IMAGES / "rocket.jpg").read_bytes()
     FakeRenderer().render(image, resolve(params, TINY, 1)).write(clip)
-    with Supervisor(site.history) as supervisor:
+    with contextlib.ExitStack() as stack, Supervisor(site.history) as supervisor:
         for number in range(site.plan.gateways):
             command = _gateway_command(site)
             log = site.folder / f"gateway-{number}.log"
             site.gateways.append(supervisor.add(Program(f"gateway-{number}", command, log)))
         (site.folder / "workers").mkdir()
         for number in range(site.plan.workers):
-            address = site.addresses[number % len(site.gateways)]
-            command = [sys.executable, "-m", "tests.chaos.worker", address]
+            wire = Wire(lambda: site.addresses, f"{site.plan.seed}/wire-{number}")
+            stack.callback(wire.close)
+            site.wires.append(wire)
+            command = [sys.executable, "-m", "tests.chaos.worker", wire.address]
             command += map(str, [site.folder / "workers", clip, site.folder / "renders.jsonl"])
             log = site.folder / f"worker-{number}.log"
             program = Program(f"worker-{number}", [*command, str(STEP_S)], log)
