@@ -8,6 +8,7 @@ The history, the programs' logs and the table stay in build/chaos/.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--fault", action="append", choices=faults.NAMES, help="only such")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted and started goes
     plan = Plan(
         options.seed,
         options.seconds,
