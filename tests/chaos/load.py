@@ -10,6 +10,7 @@ import io
 import random
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -47,6 +48,7 @@ class Load:
         self._history: History = site.history
         self._lock = threading.Lock()
         self._jobs: list[str] = []
+        self._begun: deque[str] = deque(maxlen=3)
         self._videos: list[tuple[Shot, Video]] = []
         self._submitted: list[Event] = []
         self._backlog = 0
@@ -196,7 +198,9 @@ class Load:
 
     def _recent(self, rng: random.Random) -> str:
         with self._lock:
-            return rng.choice(self._jobs[-rng.choice([4, 40]) :]) if self._jobs else ""
+            # Every second one is in the middle of its shots, as far as watchers know.
+            jobs = (rng.random() < 0.5 and list(self._begun)) or self._jobs[-40:]
+            return rng.choice(jobs) if jobs else ""
 
     # watch
 
@@ -220,6 +224,8 @@ class Load:
 
     def _see(self, shot: Shot) -> None:
         if not shot.state.final:
+            if shot.state is ShotState.RENDERING:
+                self._begun.append(shot.name.rpartition("/shots/")[0])
             return
         video = shot.video
         about = {"shot": shot.name, "state": shot.state, "attempt": shot.attempt_count}
