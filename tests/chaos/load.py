@@ -114,6 +114,7 @@ class Load:
                 "name": f"of {number}",
                 "priority": rng.choice([0, 0, 0, 50]),
                 "seeds": list(range(first, first + rng.choice([1, 2, 3, 8]))),
+                "steps": rng.choice(STEPS),
                 "poison": rng.random() < _POISON_SHARE,
                 "image": rng.choice(["rocket.jpg", "of its own"]),
             }
@@ -131,7 +132,7 @@ class Load:
                     width_px=SIZE_PX,
                     height_px=SIZE_PX,
                     frame_count=FRAMES,
-                    step_count=STEPS,
+                    step_count=request["steps"],
                     seed=seed,
                     motion_bucket_id=POISON if request["poison"] and not index else 127,
                 ),

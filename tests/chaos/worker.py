@@ -31,7 +31,8 @@ from farm.render.renderer import Cancelled, OnStep, Rendered, Video
 from tests.chaos.history import History
 
 POISON = 255
-FRAMES, SIZE_PX, STEPS = 3, 64, 10
+FRAMES, SIZE_PX = 3, 64
+STEPS = (5, 5, 10, 60)  # of jobs: the longest takes most of a lease
 _PADDING_BYTES = 150_000  # from none to six of them: one chunk, or several
 
 
