@@ -6,14 +6,13 @@ Nothing here asks the farm, or runs its rules: it reads a history and remains, a
 from __future__ import annotations
 
 import json
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from tests.chaos.history import Event
 from tests.chaos.moves import Move
 from tests.chaos.remains import Remains, Row
+from tests.chaos.table import Report, figures, recoveries
 from tests.chaos.worker import POISON
 
 FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
@@ -29,39 +28,11 @@ _LEGAL = {
 _ATTEMPTS = 3  # of a shot, charged, in one round; see P5
 _UNCHARGED = {"WORKER_DRAINED", "STORE_AWAY", "CANCELLED", "SUCCEEDED"}
 _MEMORY_LIMIT_MB = 500
-_TOLD = 10  # violations of a kind that are told in full
-
-
-@dataclass
-class Report:
-    """What was counted, and every promise that was not kept."""
-
-    figures: dict[str, object] = field(default_factory=dict)
-    faults: dict[str, tuple[int, list[float]]] = field(default_factory=dict)  # name: n, recovery_s
-    violations: list[str] = field(default_factory=list)
-    logged: dict[str, int] = field(default_factory=dict)
-
-    def table(self) -> str:
-        """For people."""
-        lines = [f"{name:<42}{value}" for name, value in self.figures.items()]
-        lines.append(f"\n{'fault':<20}{'times':>6}{'recovery p50':>14}{'p95':>8}{'max':>8}  s")
-        for name, (n, recovery_s) in sorted(self.faults.items()):
-            lines.append(f"{name:<20}{n:>6}" + _spread(recovery_s))
-        lines += ["", *(f"logged {n} x {what}" for what, n in self.logged.items())]
-        kinds = Counter(violation.partition(":")[0] for violation in self.violations)
-        lines += [f"VIOLATED {n} x {kind}" for kind, n in kinds.items()]
-        shown: Counter[str] = Counter()
-        for violation in self.violations:
-            kind = violation.partition(":")[0]
-            shown[kind] += 1
-            if shown[kind] <= _TOLD:
-                lines.append(f"  {violation}")
-        return "\n".join([*lines, "" if self.violations else "every promise was kept"])
 
 
 def check(remains: Remains) -> Report:
     """Holds the remains of a run against P1 to P7."""
-    run = _Run(remains)
+    run = Run(remains)
     report = Report()
     for promise in (
         _accepted_is_durable,
@@ -77,13 +48,13 @@ def check(remains: Remains) -> Report:
         _the_harness_works,
     ):
         report.violations += promise(run)
-    report.figures = _figures(run, report.violations)
-    report.faults = _recoveries(run)
+    report.figures = figures(run, report.violations)
+    report.faults = recoveries(run)
     report.logged = dict(remains.internal_errors.most_common(12))
     return report
 
 
-class _Run:
+class Run:
     """The remains with what most promises look up."""
 
     def __init__(self, remains: Remains) -> None:
@@ -116,7 +87,7 @@ class _Run:
         return self.may_have("delete", job) or bool(self.calls("prune", "invoke"))
 
 
-def _accepted_is_durable(run: _Run) -> Iterator[str]:
+def _accepted_is_durable(run: Run) -> Iterator[str]:
     """P1: each acknowledged job is there as it was sent, with its images, unless it was deleted."""
     for name, event in run.acknowledged.items():
         job_id = name.removeprefix("jobs/")
@@ -139,7 +110,7 @@ def _accepted_is_durable(run: _Run) -> Iterator[str]:
             yield f"P1 refused but there: jobs/{row['id']}"
 
 
-def _one_ending(run: _Run) -> Iterator[str]:
+def _one_ending(run: Run) -> Iterator[str]:
     """P2: moves follow the one table of what may follow what; endings are final."""
     for (job_id, number), moves in run.moves.items():
         shot = f"jobs/{job_id}/shots/{number}"
@@ -165,7 +136,7 @@ def _one_ending(run: _Run) -> Iterator[str]:
             yield f"P2 last move: {shot} is {row and row['state']}, its last move was to {state}"
 
 
-def _one_whole_video(run: _Run) -> Iterator[str]:
+def _one_whole_video(run: Run) -> Iterator[str]:
     """P3: each SUCCEEDED names one whole file, of its own shot; nothing else is kept."""
     names: Counter[str] = Counter()
     for (job_id, number), row in run.remains.shots.items():
@@ -187,7 +158,7 @@ def _one_whole_video(run: _Run) -> Iterator[str]:
     yield from (f"P3 orphan: {key}" for key in sorted(run.remains.files_after_prune))
 
 
-def _same_key_same_job(run: _Run) -> Iterator[str]:
+def _same_key_same_job(run: Run) -> Iterator[str]:
     """P4: a request_id names one job while that is kept; other content is refused."""
     first: dict[str, Event] = {}
     for event in run.calls("submit", "ok"):
@@ -205,7 +176,7 @@ def _same_key_same_job(run: _Run) -> Iterator[str]:
     yield from (f"P4 asked for by nobody: {request}" for request in ids.keys() - asked)
 
 
-def _bounded_attempts(run: _Run) -> Iterator[str]:
+def _bounded_attempts(run: Run) -> Iterator[str]:
     """P5: so many attempts, and no failure but that of a shot that kills its worker."""
     charged: Counter[tuple[str, int]] = Counter()
     for row in run.remains.attempts:
@@ -225,14 +196,14 @@ def _bounded_attempts(run: _Run) -> Iterator[str]:
             yield f"P5 impossible: {shot} kills its worker and succeeded"
 
 
-def _bounded_harm(run: _Run) -> Iterator[str]:
+def _bounded_harm(run: Run) -> Iterator[str]:
     """P7: the gateway's memory."""
     for event in run.events:
         if event["what"] == "ended" and event["peak_mb"] > _MEMORY_LIMIT_MB:
             yield f"P7 memory: {event['name']} had {event['peak_mb']} MB"
 
 
-def _what_was_seen(run: _Run) -> Iterator[str]:
+def _what_was_seen(run: Run) -> Iterator[str]:
     """What clients were told is what happened, and what they download is what was promised."""
     ended = {(move.shot, move.attempt, move.after): move for move in run.remains.moves}
     for event in run.events:
@@ -262,7 +233,7 @@ def _what_was_seen(run: _Run) -> Iterator[str]:
             yield f"P2 watch: {event['job']}: {event['error']}"
 
 
-def _everything_ends(run: _Run) -> Iterator[str]:
+def _everything_ends(run: Run) -> Iterator[str]:
     """P2: once faults end, so does each job, and each stream that waits for one."""
     for event in run.events:
         if event["what"] == "settled":
@@ -273,7 +244,7 @@ def _everything_ends(run: _Run) -> Iterator[str]:
             yield from (f"P7 stuck client: {name}" for name in event["stuck"])
 
 
-def _books_balance(run: _Run) -> Iterator[str]:
+def _books_balance(run: Run) -> Iterator[str]:
     """A job's counters, state and attempts are those of its shots."""
     by_job: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for (job_id, _), row in run.remains.shots.items():
@@ -297,7 +268,7 @@ def _books_balance(run: _Run) -> Iterator[str]:
             yield f"books: {key} is {row['state']} after {outcomes}"
 
 
-def _nobody_dies(run: _Run) -> Iterator[str]:
+def _nobody_dies(run: Run) -> Iterator[str]:
     """No program of the farm ends but by a signal of ours, a start without its store apart."""
     poisoned = {event["pid"] for event in run.remains.renders if event["what"] == "poisoned"}
     for event in run.events:
@@ -310,85 +281,11 @@ def _nobody_dies(run: _Run) -> Iterator[str]:
             yield f"died: {event['name']} stopped with code {event['code']}"
 
 
-def _the_harness_works(run: _Run) -> Iterator[str]:
+def _the_harness_works(run: Run) -> Iterator[str]:
     """A fault that could not be staged proves nothing."""
     yield from (f"harness: {e['error']}" for e in run.events if e["what"] == "harness")
-
-
-def _figures(run: _Run, violations: Iterable[str]) -> dict[str, object]:
-    kinds = Counter(violation.partition(":")[0] for violation in violations)
-    endings = Counter(row["state"] for row in run.remains.shots.values())
-    settled = [event for event in run.events if event["what"] == "settled"]
-    rendered_s = sum(event.get("took_s", 0.0) for event in run.remains.renders)
-    used_s = sum(m.render_s or 0.0 for m in run.remains.moves if m.after == "SUCCEEDED")
-    broken = {key: sum(n for kind, n in kinds.items() if kind.startswith(key)) for key in _KINDS}
-    return {
-        "faults injected": sum(event["what"] == "fault" for event in run.events),
-        "jobs acknowledged": len(run.acknowledged),
-        "  of them lost": broken["P1"],
-        "  deleted by their owners": len(run.deleted),
-        "calls with an unknown outcome": sum(event["what"] == "unknown" for event in run.events),
-        "shots": sum(len(event["seeds"]) for event in run.acknowledged.values()),
-        "  that succeeded, failed, were cancelled": "{SUCCEEDED}, {FAILED}, {CANCELLED}".format_map(
-            defaultdict(int, endings)
-        ),
-        "  with other than one ending": broken["P2"],
-        "torn, lost or orphan artifacts": broken["P3"],
-        "  files to collect after crashes": run.remains.stray_files,
-        "second jobs for one key": broken["P4"],
-        "shots with attempts out of bounds": broken["P5"],
-        "stale finishes refused": run.remains.log_events["report.refused"],
-        "render seconds, of them wasted": f"{rendered_s:.0f}, {max(0.0, rendered_s - used_s):.0f}",
-        "gateway's peak memory, MB": max(
-            (e["peak_mb"] for e in run.events if e["what"] == "ended" and "gateway" in e["name"]),
-            default=0,
-        ),
-        "settled within, s": settled[-1]["took_s"] if settled else "never",
-    }
-
-
-_KINDS = ("P1", "P2", "P3", "P4", "P5")
-
-
-def _recoveries(run: _Run) -> dict[str, tuple[int, list[float]]]:
-    """Of each fault: how often, and how long the farm took each time.
-
-    Of a worker's end: until the last shot that it held was taken back or ended. Of all else: from
-    when it was healed until the next shot succeeded.
-    """
-    found: dict[str, tuple[int, list[float]]] = {}
-    successes = [move.at for move in run.remains.moves if move.after == "SUCCEEDED"]
-    for event in run.events:
-        if event["what"] != "healed":
-            continue
-        if event["name"].startswith("worker"):
-            took_s = _until_taken_back(run, event["said"], event["begun"])
-        else:
-            took_s = next((at - event["at"] for at in successes if at >= event["at"]), None)
-        n, recovery_s = found.get(event["name"], (0, []))
-        found[event["name"]] = (n + 1, recovery_s + ([] if took_s is None else [took_s]))
-    return found
-
-
-def _until_taken_back(run: _Run, worker: str, at: float) -> float | None:
-    ends = []
-    for moves in run.moves.values():
-        before = [move for move in moves if move.at <= at]
-        after = [move for move in moves if move.at > at]
-        held = before and before[-1].after == "RENDERING" and before[-1].worker == worker
-        if held and after:
-            ends.append(after[0].at - at)
-    return max(ends, default=None)
 
 
 def _params(row: Row) -> Row:
     params: Row = row["params"] if isinstance(row["params"], dict) else json.loads(row["params"])
     return params
-
-
-def _spread(values_s: list[float]) -> str:
-    if not values_s:
-        return f"{'-':>14}{'-':>8}{'-':>8}"
-    ordered = sorted(values_s)
-    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    return f"{statistics.median(ordered):>14.2f}{p95:>8.2f}{ordered[-1]:>8.2f}"

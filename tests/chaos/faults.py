@@ -100,7 +100,7 @@ def postgres_cut(site: Site, rng: random.Random) -> dict[str, Any]:
 def s3_errors(site: Site, rng: random.Random) -> dict[str, Any]:
     """500 and 503 instead of answers, now and then or to everything."""
     assert site.s3_faults is not None
-    kinds = rng.choice([[500, 503], [500, 503, None, None]])
+    kinds: list[int | None] = rng.choice([[500, 503], [500, 503, None, None]])
     for_s = rng.uniform(0.5, 8.0)
     with _bad_requests(site, rng):
         site.s3_faults.answers = [rng.choice(kinds) for _ in range(10_000)]

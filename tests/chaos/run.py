@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from tests.chaos import faults, load, site
-from tests.chaos.check import Report, check
+from tests.chaos.check import check
 from tests.chaos.remains import gather
 from tests.chaos.site import Plan
+from tests.chaos.table import Report
 
 _SETTLE_S = 120.0
 

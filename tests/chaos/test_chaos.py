@@ -14,7 +14,7 @@ def test_nothing_is_lost(database: str, artifacts: str, tmp_path: Path) -> None:
     options = [f"--database={database}", f"--artifacts={artifacts}", f"--out={tmp_path}"]
     # A process of its own, as it starts others while gRPC's threads run.
     run = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--seed=1", "--seconds=10", *options],
+        [sys.executable, "-m", "tests.chaos", "--seed=1", "--seconds=8", *options],
         capture_output=True,
         text=True,
         check=False,
