@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from farm.gateway.mp4 import Mp4Torn, check_mp4
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
-from farm.store.errors import StoreAway
+from farm.store.errors import NotFound, StoreAway
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
@@ -136,8 +136,14 @@ def record(
     render_duration_s: float,
     now_s: float,
 ) -> bool:
-    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
-    wanted = jobs.get_shot(conn, lease.shot).params
+    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused.
+
+    False: the lease was lost, perhaps with the whole job, which ended by another attempt.
+    """
+    try:
+        wanted = jobs.get_shot(conn, lease.shot).params
+    except NotFound:
+        return False
     if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,
         wanted.width_px,
