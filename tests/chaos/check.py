@@ -43,6 +43,7 @@ def check(remains: Remains) -> Report:
         _bounded_harm,
         _what_was_seen,
         _everything_ends,
+        _every_worker_works,
         _books_balance,
         _nobody_dies,
         _the_harness_works,
@@ -173,7 +174,10 @@ def _same_key_same_job(run: Run) -> Iterator[str]:
     ids = Counter(row["request_id"] for row in run.remains.jobs.values())
     yield from (f"P4 twice there: {request}" for request, n in ids.items() if n > 1)
     asked = {event["request_id"] for event in run.submits}
-    yield from (f"P4 asked for by nobody: {request}" for request in ids.keys() - asked)
+    probes = {e["job"].removeprefix("jobs/") for e in run.events if e["what"] == "probed"}
+    for row in run.remains.jobs.values():
+        if row["request_id"] not in asked and row["id"] not in probes:
+            yield f"P4 asked for by nobody: jobs/{row['id']}"
 
 
 def _bounded_attempts(run: Run) -> Iterator[str]:
@@ -242,6 +246,19 @@ def _everything_ends(run: Run) -> Iterator[str]:
                 states = Counter(row["state"] for row in rows.values())
                 yield f"P2 never ended: {job} {state} {dict(states)}"
             yield from (f"P7 stuck client: {name}" for name in event["stuck"])
+
+
+def _every_worker_works(run: Run) -> Iterator[str]:
+    """After the faults each worker that is there renders again."""
+    for event in run.events:
+        if event["what"] == "probed":
+            at_work = {
+                move.worker
+                for move in run.remains.moves
+                if move.after == "SUCCEEDED" and f"jobs/{move.job_id}" == event["job"]
+            }
+            for worker in sorted(set(event["workers"]) - at_work):
+                yield f"idle: {worker} is there and got nothing of {event['job']}"
 
 
 def _books_balance(run: Run) -> Iterator[str]:

@@ -278,6 +278,19 @@ def settle(site: Site, timeout_s: float) -> tuple[float, list[Job]]:
     return waited_s, unsettled
 
 
+def probe(site: Site) -> None:
+    """Gives every worker something to do once faults are over, and notes who was there."""
+    params = RenderParams(
+        model="tiny", width_px=SIZE_PX, height_px=SIZE_PX, frame_count=FRAMES, step_count=30
+    )
+    for worker in site.workers:  # the last may have just been started again
+        worker.ready.wait(_PATIENCE_S)
+    with Client(site.addresses[0], connect_timeout_s=_PATIENCE_S) as client:
+        job = client.submit([IMAGES / "rocket.jpg"] * (4 * len(site.workers)), params=params)
+        job.wait(timeout_s=_PATIENCE_S)
+    site.history.tell("probed", job=job.name, workers=[worker.said for worker in site.workers])
+
+
 @contextlib.contextmanager
 def held(site: Site) -> Iterator[Load]:
     """The load for the length of a with block."""

@@ -24,6 +24,8 @@ def run(plan: Plan, folder: Path) -> Report:
                 faults.inject(farm)
             took_s, unsettled = load.settle(farm, _SETTLE_S)
             stuck = [] if unsettled else held.leave()
+            if not unsettled:
+                load.probe(farm)
             farm.history.tell(
                 "settled",
                 took_s=took_s,
