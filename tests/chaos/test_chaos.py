@@ -15,6 +15,7 @@ def test_nothing_is_lost(database: str, artifacts: str, tmp_path: Path) -> None:
     # A process of its own, as it starts others while gRPC's threads run.
     run = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--seed=1", "--seconds=8", *options],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
