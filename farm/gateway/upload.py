@@ -18,7 +18,7 @@ from farm.jobs.cache import cache_key
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
 from farm.store.blobs import Content
-from farm.store.errors import StoreAway
+from farm.store.errors import NotFound, StoreAway
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
@@ -173,8 +173,14 @@ def record(
     identities: Mapping[str, str],
     now_s: float,
 ) -> bool:
-    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
-    shot = jobs.get_shot(conn, lease.shot)
+    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused.
+
+    False: the lease was lost, perhaps with the whole job, which ended by another attempt.
+    """
+    try:
+        shot = jobs.get_shot(conn, lease.shot)
+    except NotFound:
+        return False
     wanted = shot.params
     if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,

@@ -344,6 +344,27 @@ def test_a_late_upload_changes_nothing_and_is_collected(
         assert asyncio.run(BucketBlobs(bucket).read_whole(kept)) == whole
 
 
+def test_a_late_upload_for_a_job_that_was_deleted_is_collected(
+    s3: S3Server, tmp_path: Path, content: bytes
+) -> None:
+    bucket = s3.bucket()
+    with (
+        farm(tmp_path / "data", bucket, lease_s=1.0) as (gateway, caller),
+        old_hand(gateway) as late,
+    ):
+        job = caller.create(caller.shot())
+        lease = late.told("assign").assign.lease
+        link = late.link(lease, claim(content))
+        late.told("cancel")  # its lease ran out
+        with running_worker(str(gateway.address), tmp_path):
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+        caller.render.DeleteJob(render_service_pb2.DeleteJobRequest(name=job.name))
+        assert put(link, content) == 200
+        assert len(videos(bucket)) == 1
+        assert not late.ends(lease, claim(content))
+        eventually(lambda: not videos(bucket))
+
+
 def test_what_is_not_in_the_bucket_is_not_published(
     s3: S3Server, tmp_path: Path, content: bytes
 ) -> None:
