@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,15 @@ class Numerics:
     forward_chunking: bool
     # What may be left out for speed; exact, the only one so far: nothing.
     tier: str = "exact"
+
+
+def model_identity(files: Mapping[str, str], numerics: Numerics) -> str:
+    """The same text, 64 characters, wherever the same files are computed with in the same way.
+
+    With a shot's image and settings it says which clip that is: what ClipInputs says, in short.
+    """
+    told = json.dumps([dict(files), dataclasses.asdict(numerics)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

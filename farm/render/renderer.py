@@ -24,7 +24,7 @@ from farm.render.encode import encode
 from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
 from farm.render.probe import VideoFacts, probe_video
-from farm.render.receipt import ClipInputs, Receipt, build_receipt
+from farm.render.receipt import ClipInputs, Receipt, build_receipt, model_identity
 from farm.render.settings import settle
 from farm.render.versions import versions
 
@@ -114,11 +114,13 @@ class EngineRenderer:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        identity = model_identity(engine.model.provenance.files, engine.numerics)
+        self._info = dataclasses.replace(engine.model.info, identity=identity)
 
     @property
     def info(self) -> ModelInfo:
         """The model and its defaults."""
-        return self.engine.model.info
+        return self._info
 
     @property
     def device(self) -> str:

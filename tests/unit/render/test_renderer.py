@@ -24,7 +24,7 @@ from farm.render.fake import FakeRenderer
 from farm.render.load import Model
 from farm.render.memory import Memory
 from farm.render.probe import probe_video
-from farm.render.receipt import Numerics, Receipt, read_receipt
+from farm.render.receipt import Numerics, Receipt, model_identity, read_receipt
 from farm.render.renderer import EngineRenderer, Renderer
 
 
@@ -116,7 +116,7 @@ def test_a_renderer_refuses_bad_input(
 
 
 def test_a_renderer_says_that_its_clips_are_no_real_video(renderer: Renderer) -> None:
-    assert renderer.info == TINY
+    assert dataclasses.replace(renderer.info, identity="") == TINY
     assert renderer.device
     assert renderer.note
 
@@ -164,6 +164,30 @@ def test_equal_inputs_are_one_text_however_they_were_written(
     ]
 
     assert json.dumps(inputs[0]) == json.dumps(inputs[1])
+
+
+def test_a_models_identity_is_that_of_its_files_and_numerics(model: Model) -> None:
+    numerics = Numerics("default", "float32", forward_chunking=False)
+    files = {"unet/config.json": "0" * 64, "vae/config.json": "1" * 64}
+    backwards = dict(reversed(files.items()))
+    others = [
+        model_identity({**files, "unet/config.json": "2" * 64}, numerics),
+        *(
+            model_identity(files, dataclasses.replace(numerics, **other))
+            for other in (
+                {"engine": "stock"},
+                {"dtype": "float16"},
+                {"forward_chunking": True},
+                {"tier": "draft"},
+            )
+        ),
+    ]
+
+    assert model_identity(files, numerics) == model_identity(backwards, numerics)
+    assert len({model_identity(files, numerics), *others}) == 6
+    told = EngineRenderer(Engine(model)).info.identity
+    assert told == model_identity(model.provenance.files, numerics)
+    assert len(told) == 64
 
 
 def test_the_fake_takes_its_time_and_any_model(picture_bytes: bytes, small: RenderParams) -> None:
