@@ -19,6 +19,7 @@ from farm.cli import (
     jobs,
     ladder,
     prune,
+    receipts,
     render,
     server,
     submit,
@@ -86,8 +87,8 @@ def _farm(
 
     Settings come from flags, then FARM_* variables, then farm.toml in this folder.
 
-    Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed, 3 cancelled, 4 timed out,
-    5 no farm answers.
+    Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed or a video differs,
+    3 cancelled, 4 timed out, 5 no farm answers.
     """
     ctx.obj = Flags(address, token)
 
@@ -101,6 +102,7 @@ for _verbs in (
     prune,
     workers,
     render,
+    receipts,
     init,
     doctor,
     server,

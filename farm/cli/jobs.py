@@ -16,6 +16,7 @@ from farm.cli.options import (
     JobName,
     Out,
     Overwrite,
+    Receipts,
     Timeout,
     Token,
 )
@@ -36,6 +37,7 @@ def watch(
     out: Out = None,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -50,7 +52,12 @@ def watch(
     ) as client:
         folder = following.check_writable(out) if out else None
         return following.watch_and_save(
-            client.job(job), folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+            client.job(job),
+            folder,
+            as_json=as_json,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
         )
 
 
@@ -119,6 +126,7 @@ def download(
     job: JobName,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.")],
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -134,7 +142,8 @@ def download(
         handle = client.job(job)
         found = handle.get()
         view = views.JsonView() if as_json else views.PlainView()
-        saver = following.Saver(handle, view, following.check_writable(out), overwrite=overwrite)
+        folder = following.check_writable(out)
+        saver = following.Saver(handle, view, folder, overwrite=overwrite, receipts=receipts)
         for shot in handle.shots():
             saver.save(shot)
     if not found.state.final:

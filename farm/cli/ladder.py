@@ -19,6 +19,7 @@ from farm.cli.options import (
     JobName,
     Out,
     Overwrite,
+    Receipts,
     Timeout,
     Token,
 )
@@ -106,6 +107,7 @@ def promote(
     ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -143,7 +145,12 @@ def promote(
             following.print_detached(made, len(picks), as_json=as_json)
             return Exit.SUCCEEDED
         return following.watch_and_save(
-            made, folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+            made,
+            folder,
+            as_json=as_json,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
         )
 
 

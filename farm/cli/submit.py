@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, Out, Overwrite, Timeout, Token
+from farm.cli.options import (
+    Address,
+    AsJson,
+    ConnectTimeout,
+    Out,
+    Overwrite,
+    Receipts,
+    Timeout,
+    Token,
+)
 
 DEFAULT_FOLDER = "out"
 
@@ -44,6 +53,7 @@ def submit(
     ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     request_id: Annotated[
         str | None,
@@ -89,7 +99,7 @@ def submit(
     if not detach:
         following.check_writable(folder)
         if not overwrite and request_id is None:
-            planning.check_targets(plan, folder)
+            planning.check_targets(plan, folder, receipts=receipts)
     with connecting.client(
         ctx,
         address,
@@ -104,7 +114,12 @@ def submit(
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
         ended = following.watch_and_save(
-            handle, folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+            handle,
+            folder,
+            as_json=as_json,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
         )
         if draft:
             ladder.save_sheet(handle, folder, overwrite=overwrite)

@@ -25,28 +25,34 @@ REPOSITORIES: Mapping[str, str] = {
     "svd": "stabilityai/stable-video-diffusion-img2vid",
     "svd-xt": "stabilityai/stable-video-diffusion-img2vid-xt",
 }
+# The commit of each: whatever its makers change, all workers render with the same files.
+REVISIONS: Mapping[str, str] = {
+    "svd": "9cf024d5bfa8f56622af86c884f26a52f6676f2e",
+    "svd-xt": "9e43909513c6714f1bc78bcb44d96e733cd242aa",
+}
 
 # A network that drops packets to the hub must not hold the user up.
 CONNECT_TIMEOUT_S = 3.0
 
 
-def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
-    """The folder of a known checkpoint; its last part is the repository's commit.
+def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = None) -> Path:
+    """The folder of a known checkpoint, in this `revision` of its repository or the farm's own.
 
     A complete copy in the cache is used as it is, without asking the network. `cache_dir` None is
     the hub's own cache, where other programs may have put the files already.
     """
     repository = REPOSITORIES[name]
-    there = cached(name, dtype, cache_dir)
+    revision = revision or REVISIONS[name]
+    there = cached(name, dtype, cache_dir, revision)
     if there is not None:
         return there
     try:
-        info = HfApi().model_info(repository, timeout=CONNECT_TIMEOUT_S)
+        info = HfApi().model_info(repository, revision=revision, timeout=CONNECT_TIMEOUT_S)
         names = {file.rfilename for file in info.siblings or []}
         return Path(
             snapshot_download(
                 repository,
-                revision=info.sha,
+                revision=revision,
                 cache_dir=cache_dir,
                 allow_patterns=weight_patterns(dtype, names),
                 etag_timeout=CONNECT_TIMEOUT_S,
@@ -56,11 +62,18 @@ def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
         raise ModelUnavailable(_explain(name, repository, error)) from error
 
 
-def cached(name: str, dtype: str, cache_dir: Path | None) -> Path | None:
+def cached(
+    name: str, dtype: str, cache_dir: Path | None, revision: str | None = None
+) -> Path | None:
     """The folder of a known checkpoint that is whole in the cache; the network is not asked."""
     try:
         folder = Path(
-            snapshot_download(REPOSITORIES[name], cache_dir=cache_dir, local_files_only=True)
+            snapshot_download(
+                REPOSITORIES[name],
+                revision=revision or REVISIONS[name],
+                cache_dir=cache_dir,
+                local_files_only=True,
+            )
         )
         check_folder(folder, dtype)
     except (LocalEntryNotFoundError, ModelInvalid):
