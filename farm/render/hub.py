@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from farm.render.errors import ModelInvalid, ModelUnavailable
-from farm.render.weights import check_folder, weight_patterns
+from farm.render.weights import check_folder, list_files, weight_patterns
 
 REPOSITORIES: Mapping[str, str] = {
     "svd": "stabilityai/stable-video-diffusion-img2vid",
@@ -31,8 +33,11 @@ REVISIONS: Mapping[str, str] = {
     "svd-xt": "9e43909513c6714f1bc78bcb44d96e733cd242aa",
 }
 
+LICENCE = "Stability AI Community License, gated"
+
 # A network that drops packets to the hub must not hold the user up.
 CONNECT_TIMEOUT_S = 3.0
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = None) -> Path:
@@ -80,6 +85,29 @@ def cached(
         # Not there, or only in part (another precision's files): the hub has the rest.
         return None
     return folder
+
+
+def check_hashes(folder: Path, dtype: str) -> int:
+    """How many files of a fetched checkpoint are as the hub says, by their SHA-256.
+
+    The hub's cache names large files after theirs. A damaged one is removed, so that the next
+    `fetch` brings it again. Raises ModelInvalid for it.
+    """
+    names = list_files(folder, check_folder(folder, dtype))
+    for name in names:
+        path = (folder / name).resolve()
+        if not _SHA256.fullmatch(path.name):  # a small one, which goes by git's own hash
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != path.name:
+            path.unlink()
+            (folder / name).unlink(missing_ok=True)
+            raise ModelInvalid(
+                f"{name} is damaged: its SHA-256 is {found}, the hub says {path.name}. "
+                "It was removed; pull the model again."
+            )
+    return len(names)
 
 
 def _explain(name: str, repository: str, error: Exception) -> str:

@@ -47,10 +47,16 @@ def read_frames(path: Path, count: int) -> list[Image.Image]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    pictures, told = reader.communicate(timeout=DECODE_TIMEOUT_S)
+    try:
+        pictures, said = reader.communicate(timeout=DECODE_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        reader.kill()
+        reader.communicate()
+        raise VideoUnreadable(f"{path} took over {DECODE_TIMEOUT_S:g} s to decode.") from error
     if reader.returncode:
-        why = told.decode(errors="replace").strip().rpartition("\n")[2]
-        raise VideoUnreadable(f"{path} cannot be read as a video: {why}")
+        raise VideoUnreadable(
+            str(ffmpeg.failure(f"{path} does not decode", reader.returncode, said))
+        )
     return _spread(list(_pictures(pictures)), count)
 
 
