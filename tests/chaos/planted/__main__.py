@@ -32,8 +32,7 @@ def _is_found(patch: Path) -> bool:
         copy = Path(name)
         for part in _COPIED:
             shutil.copytree(_ROOT / part, copy / part)
-        applied = ["patch", "--strip=1", "--batch", f"--input={patch}"]
-        subprocess.run(applied, cwd=copy, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["git", "apply", str(patch)], cwd=copy, check=True)
         run = subprocess.run(
             [sys.executable, "-m", "tests.chaos", f"--out={copy / 'out'}", *options],
             cwd=copy,
