@@ -17,7 +17,7 @@ from farm.jobs.states import (
 )
 from farm.store import cached, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
-from farm.store.moves import count, record_change, record_changes, wish
+from farm.store.moves import count, note_ending, record_change, record_changes, wish
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -78,6 +78,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
             succeeded_count=counts.succeeded,
             failed_count=0,
             cancelled_count=0,
+            webhook=new.webhook,
         )
         .returning(*schema.job.c)
     ).one()
@@ -103,7 +104,10 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
         ],
     )
     record_change(conn, row.id, None)
-    return job_from_row(row)
+    job = job_from_row(row)
+    if job.state in FINAL_JOB_STATES:
+        note_ending(conn, job)
+    return job
 
 
 def find_repeated(conn: Connection, new: NewJob) -> Job | None:

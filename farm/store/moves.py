@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -11,9 +12,9 @@ from sqlalchemy import Column, ColumnElement, Connection, Integer, Row, bindpara
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from farm.jobs.states import FINAL_JOB_STATES, ShotEvent, ShotState, Wish, follow, job_state
-from farm.store import schema
-from farm.store.records import ShotKey
-from farm.store.rows import counts_from_row
+from farm.store import deliveries, schema
+from farm.store.records import Job, ShotKey
+from farm.store.rows import counts_from_row, job_from_row
 
 CHANGED_JOBS = "farm.changed_jobs"  # in Connection.info, until the commit
 
@@ -128,6 +129,16 @@ def _derive(conn: Connection, row: Row[Any], now_s: float, *, starts: bool = Fal
             .where(job.c.id == row.id)
             .values(state=state, start_time_s=start_time_s, end_time_s=end_time_s)
         )
+        if end_time_s is not None:
+            now = {"state": state, "start_time_s": start_time_s, "end_time_s": end_time_s}
+            note_ending(conn, dataclasses.replace(job_from_row(row), **now))
+
+
+def note_ending(conn: Connection, job: Job) -> None:
+    """Has the webhook of a job that has ended, where it has one, told after the commit."""
+    if job.webhook is not None:
+        deliveries.note(conn, job)
+        wake_watchers(conn, deliveries.DELIVERIES)
 
 
 def record_change(conn: Connection, job_id: str, shot_number: int | None) -> None:

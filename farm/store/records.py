@@ -9,6 +9,7 @@ from typing import Any
 from farm.jobs.codec import Codec, Container
 from farm.jobs.params import Fit, RenderParams
 from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
+from farm.jobs.webhooks import DeliveryState
 
 
 @dataclass(frozen=True, order=True)
@@ -42,6 +43,7 @@ class NewJob:
     shots: tuple[NewShot, ...]
     request_id: str | None
     request_sha256: str
+    webhook: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,23 @@ class Job:
     create_time_s: float
     start_time_s: float | None
     end_time_s: float | None
+    webhook: str | None
 
     @property
     def name(self) -> str:
         """The resource name."""
         return f"jobs/{self.id}"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far the message about a job's ending is on its way to the job's webhook."""
+
+    id: str
+    state: DeliveryState
+    attempt_count: int
+    next_time_s: float | None  # of the next attempt; set in PENDING
+    message: str | None  # how the last attempt failed
 
 
 @dataclass(frozen=True)

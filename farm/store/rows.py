@@ -24,6 +24,7 @@ def job_from_row(row: Row[Any]) -> Job:
         create_time_s=row.create_time_s,
         start_time_s=row.start_time_s,
         end_time_s=row.end_time_s,
+        webhook=row.webhook,
     )
 
 

@@ -77,6 +77,7 @@ job = Table(
     Column("succeeded_count", Integer, nullable=False),
     Column("failed_count", Integer, nullable=False),
     Column("cancelled_count", Integer, nullable=False),
+    Column("webhook", Text, nullable=True),  # a URL that is told of each ending
     sqlite_autoincrement=True,
 )
 
@@ -176,6 +177,25 @@ deletion = Table(
     Column("claim", String(32), nullable=True),  # of whoever is deleting the file; null: nobody
     Column("claim_expiry_s", Float, nullable=True),  # on the steady clock; then it is anybody's
 )
+
+# What is told to jobs' webhooks, one row an ending. See farm/store/deliveries.py.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("number", Serial, primary_key=True, autoincrement=True),  # the order of the endings
+    Column("id", String(64), nullable=False, unique=True),  # the header webhook-id
+    Column("job_id", String(32), ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt_count", Integer, nullable=False),  # those that ended
+    Column("next_time_s", Float, nullable=True),  # of the next attempt; null: there is none
+    Column("message", Text, nullable=True),  # how the last attempt failed
+    Column("claim", String(32), nullable=True),  # of whoever is sending it; null: nobody
+    Column("claim_expiry_s", Float, nullable=True),  # on the steady clock; then it is anybody's
+    sqlite_autoincrement=True,
+)
+Index("ix_delivery_job_id", delivery.c.job_id)
+Index("ix_delivery_next_time_s", delivery.c.next_time_s)
 
 # One row: which farm this is. See farm/store/identity.py.
 farm = Table(

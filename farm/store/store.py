@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 
-from farm.store import deletion, identity, leases, workers
+from farm.store import deletion, deliveries, identity, leases, workers
 from farm.store.blobs import Blobs, Content
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
@@ -101,6 +101,7 @@ class Store:
                     workers.hear_all(conn, clock.steady_s())
                 if lock is not None:
                     deletion.end_claims(conn)
+                    deliveries.end_claims(conn)
 
             database = Database.open(backend, first)
             undo.callback(database.close)

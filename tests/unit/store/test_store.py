@@ -76,9 +76,11 @@ def become_newer(backend: Backend, oldest_revision: str) -> None:
 def test_an_older_database_is_migrated(backend: Backend) -> None:
     def become_older(conn: Connection) -> None:
         schema.compatibility.drop(conn)
+        schema.delivery.drop(conn)
         schema.deletion.drop(conn)
         schema.farm.drop(conn)
         schema.worker.drop(conn)
+        conn.exec_driver_sql("ALTER TABLE job DROP COLUMN webhook")
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
         conn.exec_driver_sql("DROP INDEX ix_shot_cache_key")
         conn.exec_driver_sql("DROP INDEX ix_shot_video_key")
