@@ -64,3 +64,22 @@ JobNames = Annotated[
         metavar="JOB...", help="jobs/ID, or only the ID.", autocompletion=completing.jobs
     ),
 ]
+WebhookSecret = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook-secret",
+        metavar="whsec_...",
+        help="Signs what jobs' webhooks are told; better in FARM_WEBHOOK_SECRET, as other users "
+        "see command lines.  [default: no job may have a webhook]",
+        show_default=False,
+    ),
+]
+WebhookPrivate = Annotated[
+    bool | None,
+    typer.Option(
+        "--webhook-private/--no-webhook-private",
+        help="Webhooks may be at this network's own addresses, and without https.  "
+        "[FARM_WEBHOOK_PRIVATE; default: only at public ones]",
+        show_default=False,
+    ),
+]

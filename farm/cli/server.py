@@ -15,9 +15,10 @@ import typer
 
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
-from farm.cli.options import Token
+from farm.cli.options import Token, WebhookPrivate, WebhookSecret
 from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 from farm.cli.sizes import read_size_bytes
+from farm.jobs.webhooks import WebhookInvalid, Webhooks
 
 DEFAULT_HTTP = "127.0.0.1:8080"
 _CHECK_EVERY_S = 2.0
@@ -140,6 +141,8 @@ def up(
     artifacts: Artifacts = None,
     direct_upload: DirectUpload = None,
     retention: Retention = None,
+    webhook_secret: WebhookSecret = None,
+    webhook_private: WebhookPrivate = None,
     workers: WorkerCount = None,
     model: Model = None,
     device: Device = "auto",
@@ -159,6 +162,7 @@ def up(
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     given_retention = settings.find("retention", retention)
     _retention_s(given_retention)  # a wrong one is told before anything starts
+    webhooks = _webhooks(settings, webhook_secret, webhook_private)
     wanted = FarmSettings(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
@@ -167,6 +171,8 @@ def up(
         artifacts=settings.find("artifacts", artifacts),
         direct_upload=settings.get("direct_upload", direct_upload, False),
         retention=given_retention,
+        webhook_secret=settings.find("webhook_secret", webhook_secret),
+        webhook_private=webhooks.private,
         workers=settings.find("workers", workers),
         model=_model(settings.find("model", model)),
         device=settings.get("device", None if device == "auto" else device, "auto"),
@@ -193,6 +199,8 @@ def gateway(
     artifacts: Artifacts = None,
     direct_upload: DirectUpload = None,
     retention: Retention = None,
+    webhook_secret: WebhookSecret = None,
+    webhook_private: WebhookPrivate = None,
     worker_address: WorkerAddress = None,
     model: Annotated[
         str | None,
@@ -220,6 +228,7 @@ def gateway(
     given_artifacts = settings.find("artifacts", artifacts)
     given_worker_address = settings.find("worker_address", worker_address)
     retention_s = _retention_s(settings.find("retention", retention))
+    webhooks = _webhooks(settings, webhook_secret, webhook_private)
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
     reserve_bytes = read_size_bytes(settings.get("disk_reserve", None, "1GiB"), "disk_reserve")
     configure_logs()
@@ -244,6 +253,7 @@ def gateway(
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
             default_model=model,
+            webhooks=webhooks,
             retention_s=retention_s,
             stall_s=stall_s,
             disk_reserve_bytes=reserve_bytes,
@@ -342,6 +352,16 @@ def data_folder(settings: Settings, flag: Path | None) -> Path:
 
 def _retention_s(given: str | None) -> float | None:
     return read_duration_s(given, "retention") if given else None
+
+
+def _webhooks(settings: Settings, secret: str | None, private: bool | None) -> Webhooks:
+    try:
+        return Webhooks.read(
+            settings.find("webhook_secret", secret),
+            private=settings.get("webhook_private", private, False),
+        )
+    except WebhookInvalid as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _model(model: str | None) -> str | None:

@@ -30,6 +30,8 @@ KEYS: Mapping[str, type] = {
     "artifacts": str,
     "direct_upload": bool,
     "retention": str,
+    "webhook_secret": str,
+    "webhook_private": bool,
     "stall_timeout": str,
     "disk_reserve": str,
     "workers": int,

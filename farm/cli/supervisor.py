@@ -48,6 +48,8 @@ class FarmSettings:
     retention: str | None = None
     artifacts: str | None = None
     direct_upload: bool = False
+    webhook_secret: str | None = None
+    webhook_private: bool = False
 
 
 class Child:
@@ -171,7 +173,14 @@ class FarmProcesses:
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
         arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
-        secrets = {"FARM_TOKEN": settings.token, "FARM_DATABASE": settings.database}
+        arguments.append(
+            "--webhook-private" if settings.webhook_private else "--no-webhook-private"
+        )
+        secrets = {
+            "FARM_TOKEN": settings.token,
+            "FARM_DATABASE": settings.database,
+            "FARM_WEBHOOK_SECRET": settings.webhook_secret,
+        }
         self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
         self._workers: Child | None = None
         self._logs = logs

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from farm.jobs.webhooks import Webhooks
 
 if TYPE_CHECKING:  # addresses are read where only the client is installed
     from sqlalchemy import URL
@@ -71,6 +73,7 @@ class GatewayConfig:
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
+    webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     retention_s: float | None = None  # of jobs that have ended; None: for ever
     lease_s: float = 30.0
     heartbeat_s: float = 5.0

@@ -6,7 +6,7 @@ import re
 
 from farm.jobs.estimate import Estimate
 from farm.jobs.retention import Holdings
-from farm.store.records import Attempt, Image, Job, Lease, Shot, ShotKey
+from farm.store.records import Attempt, Delivery, Image, Job, Lease, Shot, ShotKey
 from farm.wire import duration, params_to_wire, timestamp
 from svdfarm.v1 import render_service_pb2 as render_pb
 from svdfarm.v1 import resources_pb2 as pb
@@ -15,8 +15,8 @@ from svdfarm.v1 import session_service_pb2 as session_pb
 _SHOT_NAME = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
 
 
-def job_to_wire(job: Job, notice: str = "") -> pb.Job:
-    """A job."""
+def job_to_wire(job: Job, notice: str = "", delivery: Delivery | None = None) -> pb.Job:
+    """A job; `delivery` is of what its webhook was told last."""
     return pb.Job(
         name=job.name,
         display_name=job.display_name,
@@ -30,6 +30,18 @@ def job_to_wire(job: Job, notice: str = "") -> pb.Job:
         start_time=timestamp(job.start_time_s),
         end_time=timestamp(job.end_time_s),
         notice=notice,
+        webhook=job.webhook or "",
+        delivery=None if delivery is None else _delivery_to_wire(delivery),
+    )
+
+
+def _delivery_to_wire(delivery: Delivery) -> pb.Delivery:
+    return pb.Delivery(
+        id=delivery.id,
+        state=pb.Delivery.State.Value(delivery.state.value),
+        attempt_count=delivery.attempt_count,
+        next_time=timestamp(delivery.next_time_s),
+        message=delivery.message or "",
     )
 
 

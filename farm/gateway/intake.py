@@ -28,6 +28,7 @@ from farm.jobs.params import (
 )
 from farm.jobs.retention import GRACE_S, Policy
 from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, JobState, ShotState
+from farm.jobs.webhooks import WebhookInvalid, Webhooks, read_url
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
 from farm.store import inputs
@@ -104,12 +105,16 @@ async def _spool(
 
 
 def read_job(
-    request: pb.CreateJobRequest, models: Mapping[str, ModelInfo], default_model: str
+    request: pb.CreateJobRequest,
+    models: Mapping[str, ModelInfo],
+    default_model: str,
+    webhooks: Webhooks,
 ) -> NewJob:
     """The job that a request describes, every parameter resolved. Raises Refusal."""
     if not 1 <= len(request.shots) <= MAX_SHOTS_PER_JOB:
         raise invalid("shots", f"has {len(request.shots)}; allowed: from 1 to {MAX_SHOTS_PER_JOB}")
     violations = list(_job_violations(request.job, JOB_FIELDS))
+    violations += _webhook_violations(request.job.webhook, webhooks)
     shots = []
     for index, message in enumerate(request.shots):
         try:
@@ -126,6 +131,7 @@ def read_job(
         shots=tuple(shots),
         request_id=names.request_id(request.request_id),
         request_sha256=_content_sha256(request),
+        webhook=request.job.webhook or None,
     )
 
 
@@ -194,6 +200,20 @@ def _job_violations(job: resources_pb2.Job, fields: Collection[str]) -> Iterator
             yield Violation("job.display_name", "has a NUL character")
     if "priority" in fields and not 0 <= job.priority <= 100:
         yield Violation("job.priority", f"is {job.priority}; allowed: from 0 to 100")
+
+
+def _webhook_violations(given: str, webhooks: Webhooks) -> Iterator[Violation]:
+    if not given:
+        return
+    if not webhooks.keys:
+        yield Violation(
+            "job.webhook",
+            "is set, and this farm tells none: its gateway needs FARM_WEBHOOK_SECRET to sign with",
+        )
+    try:
+        read_url(given, private=webhooks.private)
+    except WebhookInvalid as error:
+        yield Violation("job.webhook", str(error))
 
 
 def _read_shot(

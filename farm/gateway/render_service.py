@@ -29,9 +29,10 @@ from farm.gateway.watch import watch_job
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
-from farm.store import attempts, cached, history, inputs, jobs
+from farm.jobs.webhooks import Webhooks
+from farm.store import attempts, cached, deliveries, history, inputs, jobs
 from farm.store.errors import NotFound
-from farm.store.records import Job, Shot, image_key
+from farm.store.records import Job, NewJob, Shot, image_key
 from farm.store.requeue import requeue_job
 from farm.store.room import Room
 from farm.store.store import Store
@@ -59,6 +60,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         room: Room,
         *,
         default_model: str | None,
+        webhooks: Webhooks,
         limits: Limits,
     ) -> None:
         self.limits = limits
@@ -69,6 +71,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._collector = collector
         self._room = room
         self._default_model = default_model
+        self._webhooks = webhooks
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
         self._stopping = False
 
@@ -111,9 +114,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CreateJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
-        models = await self._models()
-        # 10,000 shots take a while.
-        new = await asyncio.to_thread(intake.read_job, request, models, await self._default())
+        new = await self._read_job(request)
         if repeated := await self._store.database.read(jobs.find_repeated, new):
             return job_to_wire(repeated, await self._notice(repeated))
         self._check_room()
@@ -131,8 +132,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         wanted = pb.CreateJobRequest(
             job=request.job, shots=request.shots, skip_cache=request.skip_cache
         )
-        models = await self._models()
-        new = await asyncio.to_thread(intake.read_job, wanted, models, await self._default())
+        new = await self._read_job(wanted)
         read = self._store.database.read
         keys = {shot.cache_key for shot in new.shots if shot.cache_key}
         there = await read(cached.find, keys)
@@ -153,8 +153,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.GetJobRequest, context: Context
     ) -> resources_pb2.Job:
         """One job."""
-        job = await self._store.database.read(jobs.get_job, names.job_id(request.name))
-        return job_to_wire(job, await self._notice(job))
+        read = self._store.database.read
+        job = await read(jobs.get_job, names.job_id(request.name))
+        delivery = await read(deliveries.latest, job.id) if job.webhook else None
+        return job_to_wire(job, await self._notice(job), delivery)
 
     @unary
     async def ListJobs(  # noqa: N802
@@ -323,6 +325,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
         rendering = shot.state is ShotState.RENDERING
         progress = self._feed.progress(shot.key, shot.attempt_count) if rendering else None
         return shot_to_wire(shot, progress)
+
+    async def _read_job(self, request: pb.CreateJobRequest) -> NewJob:
+        models, default = await self._models(), await self._default()
+        # 10,000 shots take a while.
+        return await asyncio.to_thread(intake.read_job, request, models, default, self._webhooks)
 
     async def _models(self) -> dict[str, ModelInfo]:
         served = await self._store.database.read(inputs.list_models)

@@ -20,11 +20,13 @@ from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
+from farm.gateway.notifier import Notifier
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
+from farm.store.deliveries import DELIVERIES
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.workers import WORKERS
@@ -54,6 +56,7 @@ class Gateway:
         self._dispatcher = Dispatcher(store, self._workers, self._feed, room, config.stall_s)
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
+        self._notifier = Notifier(store, config.webhooks)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(
             store,
@@ -63,6 +66,7 @@ class Gateway:
             self._collector,
             room,
             default_model=config.default_model,
+            webhooks=config.webhooks,
             limits=config.limits,
         )
         self._sessions = SessionService(
@@ -119,6 +123,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._dispatcher.run()))
         self._tasks.append(asyncio.create_task(self._roster.run()))
         self._tasks.append(asyncio.create_task(self._collector.run()))
+        self._tasks.append(asyncio.create_task(self._notifier.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
@@ -146,13 +151,15 @@ class Gateway:
 
     def _on_news(self, changed: frozenset[str] | None) -> None:
         """Other gateways changed these jobs, or workers, or, with None, perhaps any."""
-        self._wake({WORKERS} if changed is None else changed)
+        self._wake({WORKERS, DELIVERIES} if changed is None else changed)
         self._dispatcher.look_after(changed)
 
     def _wake(self, changed: Collection[str]) -> None:
         if WORKERS in changed:
             self._feed.wake_all()  # what a job waits for may have come, or gone
             self._roster.look()
+        if DELIVERIES in changed:
+            self._notifier.wake()
         for job_id in changed:
             self._feed.wake(job_id)
         self._dispatcher.wake()

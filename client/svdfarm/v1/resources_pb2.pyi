@@ -84,6 +84,8 @@ class Job(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     CANCELLED_SHOT_COUNT_FIELD_NUMBER: builtins.int
     NOTICE_FIELD_NUMBER: builtins.int
+    WEBHOOK_FIELD_NUMBER: builtins.int
+    DELIVERY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Output only. Format: jobs/{job}"""
     display_name: builtins.str
@@ -102,6 +104,10 @@ class Job(google.protobuf.message.Message):
     """Output only."""
     notice: builtins.str
     """Output only. For people: why nothing happens just now, such as a model that no worker serves."""
+    webhook: builtins.str
+    """An https URL that is POSTed to each time the job ends, signed as Standard Webhooks says; see
+    docs/WEBHOOKS.md. Read by CreateJob alone: it stays as it is.
+    """
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Output only."""
@@ -113,6 +119,12 @@ class Job(google.protobuf.message.Message):
     @property
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Output only. Unset until the job is in a final state."""
+
+    @property
+    def delivery(self) -> global___Delivery:
+        """Output only. What became of the message about the job's last ending. Set by GetJob alone, once
+        a job with a webhook has ended.
+        """
 
     def __init__(
         self,
@@ -129,11 +141,76 @@ class Job(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         cancelled_shot_count: builtins.int = ...,
         notice: builtins.str = ...,
+        webhook: builtins.str = ...,
+        delivery: global___Delivery | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancelled_shot_count", b"cancelled_shot_count", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "failed_shot_count", b"failed_shot_count", "name", b"name", "notice", b"notice", "priority", b"priority", "shot_count", b"shot_count", "start_time", b"start_time", "state", b"state", "succeeded_shot_count", b"succeeded_shot_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cancelled_shot_count", b"cancelled_shot_count", "create_time", b"create_time", "delivery", b"delivery", "display_name", b"display_name", "end_time", b"end_time", "failed_shot_count", b"failed_shot_count", "name", b"name", "notice", b"notice", "priority", b"priority", "shot_count", b"shot_count", "start_time", b"start_time", "state", b"state", "succeeded_shot_count", b"succeeded_shot_count", "webhook", b"webhook"]) -> None: ...
 
 global___Job = Job
+
+@typing.final
+class Delivery(google.protobuf.message.Message):
+    """A message to a job's webhook: the same bytes under the same id in each attempt."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _State:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _StateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Delivery._State.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Delivery._State.ValueType  # 0
+        """Never sent."""
+        PENDING: Delivery._State.ValueType  # 1
+        """To be sent, for the first time or again: `message` says what happened before."""
+        DELIVERED: Delivery._State.ValueType  # 2
+        """Final: it was answered with a status from 200 to 299."""
+        GIVEN_UP: Delivery._State.ValueType  # 3
+        """Final: every attempt failed, or the answer was 410 Gone."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """How far it is. Values may be added: treat an unknown one as PENDING."""
+
+    STATE_UNSPECIFIED: Delivery.State.ValueType  # 0
+    """Never sent."""
+    PENDING: Delivery.State.ValueType  # 1
+    """To be sent, for the first time or again: `message` says what happened before."""
+    DELIVERED: Delivery.State.ValueType  # 2
+    """Final: it was answered with a status from 200 to 299."""
+    GIVEN_UP: Delivery.State.ValueType  # 3
+    """Final: every attempt failed, or the answer was 410 Gone."""
+
+    ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: builtins.int
+    NEXT_TIME_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The header webhook-id."""
+    state: global___Delivery.State.ValueType
+    attempt_count: builtins.int
+    """Attempts that ended."""
+    message: builtins.str
+    """For people: how the last attempt failed."""
+    @property
+    def next_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it is tried next. Set in PENDING."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        state: global___Delivery.State.ValueType = ...,
+        attempt_count: builtins.int = ...,
+        next_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["next_time", b"next_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempt_count", b"attempt_count", "id", b"id", "message", b"message", "next_time", b"next_time", "state", b"state"]) -> None: ...
+
+global___Delivery = Delivery
 
 @typing.final
 class Shot(google.protobuf.message.Message):
