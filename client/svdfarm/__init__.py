@@ -27,6 +27,8 @@ from svdfarm.jobs import FinishedVideo, JobHandle
 from svdfarm.params import RenderParams
 from svdfarm.resources import (
     Attempt,
+    Delivery,
+    DeliveryState,
     Estimate,
     Failure,
     Job,
@@ -49,6 +51,8 @@ __all__ = [
     "Attempt",
     "Client",
     "DeadlineExceeded",
+    "Delivery",
+    "DeliveryState",
     "DiskFull",
     "DownloadBroken",
     "Estimate",

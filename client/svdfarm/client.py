@@ -68,6 +68,7 @@ class Client:
         params: RenderParams | None = None,
         display_name: str = "",
         priority: int = 0,
+        webhook: str = "",
         request_id: str | None = None,
         use_cache: bool = True,
         progress: OnBytes | None = None,
@@ -79,12 +80,14 @@ class Client:
         is called after each image that the farm has. A shot that the farm has rendered before, from
         the same image, settings, seed and model, gets that video, unless `use_cache` is off. A
         second submission with the same `request_id` (a UUID4) returns the first one's job.
+        `webhook` is a URL that the farm tells of each ending of the job: see docs/WEBHOOKS.md.
         """
         job = self._client.submit(
             shots,
             params=params,
             display_name=display_name,
             priority=priority,
+            webhook=webhook,
             request_id=request_id,
             use_cache=use_cache,
             progress=progress,

@@ -82,6 +82,25 @@ class Progress:
     step_count: int
 
 
+class DeliveryState(enum.StrEnum):
+    """Where a message to a webhook is in its life."""
+
+    PENDING = "PENDING"  # to be sent, for the first time or again
+    DELIVERED = "DELIVERED"
+    GIVEN_UP = "GIVEN_UP"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of the message to a job's webhook about the job's last ending."""
+
+    id: str  # the header webhook-id
+    state: DeliveryState
+    attempt_count: int
+    next_time: datetime | None  # of the next attempt
+    message: str  # how the last attempt failed
+
+
 @dataclass(frozen=True)
 class Job:
     """A batch of shots."""
@@ -98,6 +117,8 @@ class Job:
     start_time: datetime | None
     end_time: datetime | None
     notice: str  # why nothing happens just now; mostly empty
+    webhook: str = ""
+    delivery: Delivery | None = None  # of an ended job with a webhook, and from `get` alone
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ async def submit(
     params: RenderParams,
     display_name: str,
     priority: int,
+    webhook: str,
     request_id: str | None,
     use_cache: bool,
     progress: OnBytes | None,
@@ -72,7 +73,7 @@ async def submit(
     prepared = await _prepare(connection, shots, params)
     await _upload(connection, prepared, progress)
     request = rpc.CreateJobRequest(
-        job=pb.Job(display_name=display_name, priority=priority),
+        job=pb.Job(display_name=display_name, priority=priority, webhook=webhook),
         shots=[shot.message for shot in prepared],
         request_id=request_id or str(uuid.uuid4()),
         skip_cache=not use_cache,

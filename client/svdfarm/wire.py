@@ -18,7 +18,7 @@ from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
 S = TypeVar("S", bound=enum.StrEnum)
-_Timed: TypeAlias = pb.Job | pb.Worker | pb.Attempt | rpc.JobEstimate
+_Timed: TypeAlias = pb.Job | pb.Delivery | pb.Worker | pb.Attempt | rpc.JobEstimate
 
 # The fields that a value and a message share by name.
 _NUMBERS = (
@@ -97,6 +97,8 @@ def job_from_wire(message: pb.Job) -> resources.Job:
         start_time=_time(message, "start_time"),
         end_time=_time(message, "end_time"),
         notice=message.notice,
+        webhook=message.webhook,
+        delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
     )
 
 
@@ -200,6 +202,17 @@ def _time(message: _Timed, field: str) -> datetime | None:
         return None
     stamp: Timestamp = getattr(message, field)
     return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _delivery(message: pb.Delivery) -> resources.Delivery:
+    """A state that this version does not know is PENDING, as the protocol says."""
+    return resources.Delivery(
+        id=message.id,
+        state=_state(resources.DeliveryState.PENDING, pb.Delivery.State.items(), message.state),
+        attempt_count=message.attempt_count,
+        next_time=_time(message, "next_time"),
+        message=message.message,
+    )
 
 
 def _video(message: pb.Video) -> resources.Video:

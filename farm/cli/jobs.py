@@ -159,6 +159,8 @@ def _print_job(job: Job, shots: list[Shot]) -> None:
     print(f"{job.name}{title} {job.state} {views.counts(job)}")  # noqa: T201
     if job.notice:
         print(tables.printable(job.notice))  # noqa: T201
+    if job.delivery:
+        print(f"webhook {views.delivery_words(job.delivery)}")  # noqa: T201
     rows = [
         [
             shot.display_name,

@@ -139,6 +139,7 @@ def promote(
             picks,
             display_name=draft.display_name,
             priority=draft.priority,
+            webhook=draft.webhook,
             request_id=str(uuid.uuid4()),
         )
         if detach:

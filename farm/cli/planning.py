@@ -112,6 +112,7 @@ def send(
     loaded: Mapping[str, images.Image],
     request_id: str,
     *,
+    webhook: str | None,
     use_cache: bool,
 ) -> JobHandle:
     """The job on the farm. What the farm refuses is told at its place in the file."""
@@ -120,6 +121,7 @@ def send(
             _shots(plan, loaded),
             display_name=plan.name,
             priority=plan.priority,
+            webhook=plan.webhook if webhook is None else webhook,
             request_id=request_id,
             use_cache=use_cache,
         )

@@ -55,6 +55,14 @@ def submit(
     overwrite: Overwrite = False,
     receipts: Receipts = False,
     timeout: Timeout = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Told when the job has ended, in place of the file's webhook.",
+            show_default=False,
+        ),
+    ] = None,
     request_id: Annotated[
         str | None,
         typer.Option(
@@ -109,7 +117,9 @@ def submit(
     ) as client:
         if draft:
             plan = planning.shrink(client, plan)
-        handle = planning.send(client, plan, images, str(key), use_cache=not no_cache)
+        handle = planning.send(
+            client, plan, images, str(key), webhook=webhook, use_cache=not no_cache
+        )
         if detach:
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from farm.cli import as_json
 from farm.cli.tables import printable
-from svdfarm import Job, Shot, ShotState, Video
+from svdfarm import Delivery, DeliveryState, Job, Shot, ShotState, Video
 
 _STEPS_EVERY_S = 10.0
 
@@ -139,6 +139,21 @@ def counts(job: Job) -> str:
     if job.cancelled_shot_count:
         words += f", {job.cancelled_shot_count} cancelled"
     return words
+
+
+def delivery_words(delivery: Delivery) -> str:
+    """How far the message to a job's webhook is."""
+    told = f": {printable(delivery.message)}" if delivery.message else ""
+    match delivery.state:
+        case DeliveryState.DELIVERED:
+            return "delivered"
+        case DeliveryState.GIVEN_UP:
+            attempts = f"{delivery.attempt_count} attempt{'s' * (delivery.attempt_count > 1)}"
+            return f"given up after {attempts}{told}"
+        case DeliveryState.PENDING if delivery.attempt_count and delivery.next_time:
+            return f"retrying at {delivery.next_time.astimezone():%Y-%m-%d %H:%M:%S}{told}"
+        case DeliveryState.PENDING:
+            return "on its way"
 
 
 def shot_line(shot: Shot) -> str:

@@ -92,7 +92,7 @@ KEY_OF_FIELD: Mapping[str, str] = {
     for field in key.fields
 }
 
-JOB_KEYS = ("name", "priority", "defaults", "output", "shots")
+JOB_KEYS = ("name", "priority", "webhook", "defaults", "output", "shots")
 OUTPUT_KEYS = ("dir", "name", *ENCODING_KEYS)
 SHOT_KEYS = ("name", "image", *PARAM_KEYS, "sweep", "combine")
 COMBINE_CHOICES = ("product", "zip")

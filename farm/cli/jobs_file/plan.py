@@ -35,5 +35,6 @@ class Plan:
     text: str
     name: str
     priority: int
+    webhook: str
     output_dir: str | None
     shots: Sequence[PlannedShot]

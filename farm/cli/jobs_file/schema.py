@@ -20,6 +20,7 @@ from farm.cli.jobs_file.keys import (
 )
 from farm.jobs.names import OUTPUT_NAME_DEFAULT, SHOT_NAME_LIMIT
 from farm.jobs.params import DEFAULTS, MAX_SHOTS_PER_JOB, RANGES
+from farm.jobs.webhooks import URL_LIMIT
 
 
 def schema() -> dict[str, Any]:
@@ -34,6 +35,12 @@ def schema() -> dict[str, Any]:
         "properties": {
             "name": {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT},
             "priority": {"type": "integer", "minimum": 0, "maximum": PRIORITY_LIMIT},
+            "webhook": {
+                "description": "An https URL that the farm tells of each ending of the job.",
+                "type": "string",
+                "pattern": "^https?://",
+                "maxLength": URL_LIMIT,
+            },
             "defaults": _mapping(_settings(PARAM_KEYS), "What shots get that do not say."),
             "output": _mapping(
                 {

@@ -7,6 +7,7 @@ TEMPLATE = """\
 
 name: my-first-job
 # priority: 0                    # 0 to 100; higher runs first
+# webhook: https://example.com/hooks/farm   # told when the job has ended
 
 # What every shot gets unless it says otherwise. All of it may be left out.
 defaults:

@@ -36,6 +36,8 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
         "AsyncJobHandle",
         "Attempt",
         "Client",
+        "Delivery",
+        "DeliveryState",
         "Estimate",
         "Failure",
         "FinishedVideo",
