@@ -64,7 +64,7 @@ class Clip(Rendered):
             height_px=SIZE_PX,
             fps=7,
             durations_s=self.durations_s,
-            receipt=self.receipt,
+            media_type=self.params.container.media_type,
         )
 
 
