@@ -13,6 +13,7 @@ import typer
 
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import (
+    DEFAULT_FOLDER,
     Address,
     AsJson,
     ConnectTimeout,
@@ -115,7 +116,6 @@ def promote(
 ) -> int:
     """Render picks of a draft at full size and steps, from the same images and seeds."""
     from farm.cli import connecting, following
-    from farm.cli.submit import DEFAULT_FOLDER
     from svdfarm import NewShot
 
     width_px, height_px = _size(size)

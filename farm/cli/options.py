@@ -9,6 +9,8 @@ import typer
 
 from farm.cli import completing
 
+DEFAULT_FOLDER = "out"  # where a job's videos go
+
 Address = Annotated[
     str | None,
     typer.Option(

@@ -11,6 +11,7 @@ import typer
 
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import (
+    DEFAULT_FOLDER,
     Address,
     AsJson,
     ConnectTimeout,
@@ -20,8 +21,6 @@ from farm.cli.options import (
     Timeout,
     Token,
 )
-
-DEFAULT_FOLDER = "out"
 
 
 def register(app: typer.Typer) -> None:

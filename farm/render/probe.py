@@ -53,7 +53,7 @@ def probe_video(path: Path) -> VideoFacts:
             raise VideoUnreadable(f"{path} holds pictures of {len(set(shapes))} sizes, not of one.")
         return VideoFacts(len(shapes), width_px=shapes[0][1], height_px=shapes[0][0], fps=None)
     # framecrc prints a header with time base and size, then a line for each decoded frame.
-    text = _ffmpeg(path, container, ["-map", "0:v:0", "-f", "framecrc", "pipe:1"])
+    text = decode(path, ["-map", "0:v:0", "-f", "framecrc", "pipe:1"]).decode(errors="replace")
     base = re.search(r"^#tb 0: (\d+)/(\d+)$", text, re.MULTILINE)
     size = re.search(r"^#dimensions 0: (\d+)x(\d+)$", text, re.MULTILINE)
     frames = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
@@ -80,40 +80,13 @@ def read_pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
                     yield np.asarray(picture.convert("RGB"))
 
 
-def demux(path: Path) -> list[str]:
-    """Ffmpeg's arguments that read a video. Its format is named, so that no file picks another
-    reader: a playlist would make ffmpeg open what it lists. The first error ends it.
+def decode(path: Path, output: list[str]) -> bytes:
+    """What ffmpeg writes to its stdout, by the arguments `output`, of a video that it decodes.
 
     Raises VideoUnreadable.
     """
-    return _demux(path, find_container(path))
-
-
-def find_container(path: Path) -> Container:
-    """The kind of a file, or VideoUnreadable."""
-    with _readable(path):
-        return recognize(path)
-
-
-def _demux(path: Path, container: Container) -> list[str]:
-    if container not in _DEMUXERS:
-        raise VideoUnreadable(f"{path} is a {container}, and no video.")
-    return ["-nostdin", "-xerror", "-f", _DEMUXERS[container], "-i", f"file:{path.absolute()}"]
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (Torn, zipfile.BadZipFile, OSError, EOFError, SyntaxError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise VideoUnreadable(f"{path} does not decode: {told}.") from error
-
-
-def _ffmpeg(path: Path, container: Container, output: list[str]) -> str:
-    """What ffmpeg prints about a video."""
     process = ffmpeg.start(
-        [*_demux(path, container), *output],
+        [*demux(path), *output],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -128,4 +101,31 @@ def _ffmpeg(path: Path, container: Container, output: list[str]) -> str:
         raise VideoUnreadable(
             str(ffmpeg.failure(f"{path} does not decode", process.returncode, said))
         )
-    return out.decode(errors="replace")
+    return bytes(out)
+
+
+def demux(path: Path) -> list[str]:
+    """Ffmpeg's arguments that read a video. Its format is named, so that no file picks another
+    reader: a playlist would make ffmpeg open what it lists. The first error ends it.
+
+    Raises VideoUnreadable.
+    """
+    container = find_container(path)
+    if container not in _DEMUXERS:
+        raise VideoUnreadable(f"{path} is a {container}, and no video.")
+    return ["-nostdin", "-xerror", "-f", _DEMUXERS[container], "-i", f"file:{path.absolute()}"]
+
+
+def find_container(path: Path) -> Container:
+    """The kind of a file, or VideoUnreadable."""
+    with _readable(path):
+        return recognize(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (Torn, zipfile.BadZipFile, OSError, EOFError, SyntaxError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise VideoUnreadable(f"{path} does not decode: {told}.") from error

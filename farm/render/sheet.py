@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from farm.jobs.codec import Container
-from farm.render import ffmpeg
-from farm.render.errors import VideoUnreadable
-from farm.render.probe import DECODE_TIMEOUT_S, demux, find_container, read_pictures
+from farm.render.probe import decode, find_container, read_pictures
 
 _CELL_PX = 192  # a frame's width
 _GAP_PX = 6
@@ -41,23 +38,7 @@ def read_frames(path: Path, count: int) -> list[Image.Image]:
         return _spread([_small(picture) for picture in read_pictures(path)], count)
     small = ["-vf", f"scale={_CELL_PX}:-1", "-pix_fmt", "rgb24"]
     small += ["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
-    reader = ffmpeg.start(
-        [*demux(path), *small],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        pictures, said = reader.communicate(timeout=DECODE_TIMEOUT_S)
-    except subprocess.TimeoutExpired as error:
-        reader.kill()
-        reader.communicate()
-        raise VideoUnreadable(f"{path} took over {DECODE_TIMEOUT_S:g} s to decode.") from error
-    if reader.returncode:
-        raise VideoUnreadable(
-            str(ffmpeg.failure(f"{path} does not decode", reader.returncode, said))
-        )
-    return _spread(list(_pictures(pictures)), count)
+    return _spread(list(_pictures(decode(path, small))), count)
 
 
 def _small(picture: NDArray[np.uint8]) -> Image.Image:
