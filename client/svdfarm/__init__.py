@@ -3,6 +3,8 @@
 Loads grpcio and protobuf, nothing of the farm itself.
 """
 
+from svdfarm.async_client import AsyncClient
+from svdfarm.async_jobs import AsyncFinishedVideo, AsyncJobHandle
 from svdfarm.client import Client
 from svdfarm.errors import (
     DeadlineExceeded,
@@ -22,6 +24,7 @@ from svdfarm.errors import (
     Violation,
 )
 from svdfarm.jobs import FinishedVideo, JobHandle
+from svdfarm.params import RenderParams
 from svdfarm.resources import (
     Failure,
     Job,
@@ -29,7 +32,6 @@ from svdfarm.resources import (
     Model,
     Progress,
     Pruned,
-    RenderParams,
     Shot,
     ShotState,
     Video,
@@ -39,6 +41,9 @@ from svdfarm.resources import (
 from svdfarm.submitting import NewShot
 
 __all__ = [
+    "AsyncClient",
+    "AsyncFinishedVideo",
+    "AsyncJobHandle",
     "Client",
     "DeadlineExceeded",
     "DiskFull",

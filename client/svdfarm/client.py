@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from svdfarm import downloading, submitting, wire
-from svdfarm.connection import Connection, OnWaiting
-from svdfarm.errors import NotFound
+from svdfarm.async_client import AsyncClient
+from svdfarm.blocking import BlockingConnection, iterate, run
 from svdfarm.jobs import JobHandle
-from svdfarm.resources import Job, JobState, Pruned, RenderParams, Video, Worker
+from svdfarm.params import RenderParams
+from svdfarm.patience import OnWaiting
+from svdfarm.resources import Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
-from svdfarm.v1 import render_service_pb2 as rpc
-from svdfarm.v1 import resources_pb2 as pb
-from svdfarm.v1 import worker_service_pb2 as worker_rpc
-
-_PAGE_SIZE = 1000
 
 
 class Client:
@@ -30,7 +25,7 @@ class Client:
 
         with Client() as client:
             for video in client.submit("rocket.jpg", params=RenderParams(seed=42)).videos():
-                video.save("out")
+                video.save("out/")
     """
 
     def __init__(
@@ -43,7 +38,7 @@ class Client:
         on_waiting: OnWaiting | None = None,
     ) -> None:
         """`on_waiting(reason, limit_s)` is called when waiting for an absent farm begins."""
-        self._connection = Connection(
+        self._client = _BlockingClient(
             address,
             token,
             connect_timeout_s=connect_timeout_s,
@@ -64,7 +59,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection and every stream on it. Jobs go on."""
-        self._connection.close()
+        run(self._client.close())
 
     def submit(
         self,
@@ -74,37 +69,32 @@ class Client:
         display_name: str = "",
         priority: int = 0,
         request_id: str | None = None,
+        progress: OnBytes | None = None,
     ) -> JobHandle:
         """Submits one job: all shots are accepted, or an error is raised and none is.
 
         `shots` is an image, a NewShot, or any number of either; `params` is for bare images. All
-        images are read and checked before anything is sent. A second submission with the same
+        images are read and checked before anything is sent. `progress(bytes so far, bytes in all)`
+        is called after each image that the farm has. A second submission with the same
         `request_id` (a UUID4) returns the first one's job.
         """
-        prepared = submitting.prepare(shots, params or RenderParams())
-        submitting.upload(self._connection, prepared)
-        job = submitting.create(
-            self._connection,
-            prepared,
+        job = self._client.submit(
+            shots,
+            params=params,
             display_name=display_name,
             priority=priority,
             request_id=request_id,
+            progress=progress,
         )
-        return JobHandle(self._connection, job.name)
+        return JobHandle(run(job))
 
     def job(self, name: str) -> JobHandle:
         """The job called `jobs/ID` or `ID`."""
-        return JobHandle(self._connection, name)
+        return JobHandle(self._client.job(name))
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Generator[Job, None, None]:
         """All jobs, newest first."""
-        request = rpc.ListJobsRequest(page_size=_PAGE_SIZE)
-        while True:
-            page = self._connection.call(self._connection.render.ListJobs, request)
-            yield from map(wire.job_from_wire, page.jobs)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return iterate(self._client.jobs())
 
     def prune(
         self, older_than: timedelta, states: Iterable[JobState] = (), *, dry_run: bool = False
@@ -114,36 +104,19 @@ class Client:
         `states` narrows the jobs down to those that ended so. With `dry_run` nothing is deleted.
         Raises Rejected for a state in which no job ends.
         """
-        request = rpc.PruneJobsRequest(
-            states=[pb.Job.State.Value(state) for state in states], dry_run=dry_run
-        )
-        request.older_than.FromTimedelta(older_than)
-        answer = self._connection.call(self._connection.render.PruneJobs, request)
-        return wire.pruned_from_wire(answer)
+        return run(self._client.prune(older_than, states, dry_run=dry_run))
 
-    def workers(self) -> Iterator[Worker]:
+    def workers(self) -> Generator[Worker, None, None]:
         """All workers that the farm knows of."""
-        request = worker_rpc.ListWorkersRequest(page_size=_PAGE_SIZE)
-        while True:
-            page = self._connection.call(self._connection.workers.ListWorkers, request)
-            yield from map(wire.worker_from_wire, page.workers)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return iterate(self._client.workers())
 
     def drain_worker(self, name: str) -> Worker:
         """Lets a worker end its shot and gives it no other. Raises NotFound."""
-        request = worker_rpc.DrainWorkerRequest(name=wire.worker_name(name))
-        return wire.worker_from_wire(
-            self._connection.call(self._connection.workers.DrainWorker, request)
-        )
+        return run(self._client.drain_worker(name))
 
     def uncordon_worker(self, name: str) -> Worker:
         """Gives a cordoned worker shots again. Raises NotFound."""
-        request = worker_rpc.UncordonWorkerRequest(name=wire.worker_name(name))
-        return wire.worker_from_wire(
-            self._connection.call(self._connection.workers.UncordonWorker, request)
-        )
+        return run(self._client.uncordon_worker(name))
 
     def download(
         self,
@@ -151,22 +124,14 @@ class Client:
         path: str | Path,
         *,
         overwrite: bool = False,
-        progress: Callable[[int], None] | None = None,
+        progress: OnBytes | None = None,
     ) -> Path:
         """Saves a video (`jobs/ID/shots/ID/video`, or a Video) at `path`, whole or not at all.
 
-        A broken download goes on where it stopped, and size and sha256 are checked. Raises
-        TargetExists, DiskFull, DownloadBroken or SaveFailed.
+        As `FinishedVideo.save`, but that `path` is the file's.
         """
-        found = video if isinstance(video, Video) else self._video(video)
-        downloading.save(
-            self._connection, found, Path(path), overwrite=overwrite, progress=progress
-        )
-        return Path(path)
+        return run(self._client.download(video, path, overwrite=overwrite, progress=progress))
 
-    def _video(self, name: str) -> Video:
-        request = rpc.GetShotRequest(name=name.removesuffix("/video"))
-        shot = wire.shot_from_wire(self._connection.call(self._connection.render.GetShot, request))
-        if shot.video is None:
-            raise NotFound(f"{shot.name} is {shot.state}: it has no video")
-        return replace(shot.video, name=f"{shot.name}/video")
+
+class _BlockingClient(AsyncClient):
+    _connection_kind = BlockingConnection

@@ -6,44 +6,55 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import grpc
 
 from svdfarm.connection import Connection
 from svdfarm.errors import DiskFull, DownloadBroken, SaveFailed, TargetExists
-from svdfarm.resources import Video
+from svdfarm.resources import OnBytes, Video
 from svdfarm.v1 import render_service_pb2 as rpc
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_READ_BYTES = 2**20
 
 
-def receive(connection: Connection, video: Video) -> Generator[bytes, None, None]:
-    """The video's bytes in order, going on after a break from where it stopped.
+async def receive(
+    connection: Connection,
+    video: Video,
+    keep: Callable[[bytes], object],
+    progress: OnBytes | None = None,
+) -> None:
+    """Gives `keep` the video's bytes in order, going on after a break from where it stopped.
 
-    Ends only when size and sha256 are the farm's. Raises DownloadBroken.
+    Returns only when size and sha256 are the farm's. Raises DownloadBroken.
     """
     patience = connection.patience()
     digest, received = hashlib.sha256(), 0
+
+    def take(data: bytes) -> None:
+        digest.update(data)
+        keep(data)
+
     while received < video.size_bytes:
         before = received
         request = rpc.DownloadVideoRequest(name=video.name, offset_bytes=received)
-        with connection.stream(connection.render.DownloadVideo, request) as responses:
+        async with connection.stream(connection.render.DownloadVideo, request) as responses:
             try:
-                for response in responses:
+                async for response in responses:
                     patience.renew()
                     received += len(response.data)
                     if received > video.size_bytes:
                         raise DownloadBroken(
                             f"{video.name}: more than its {video.size_bytes} bytes arrived"
                         )
-                    digest.update(response.data)
-                    yield response.data
+                    await connection.aside(partial(take, response.data))
+                    if progress is not None:
+                        progress(received, video.size_bytes)
             except grpc.RpcError as error:
-                patience.bear(error)
+                await patience.bear(error)
             else:
                 if received == before:
                     raise DownloadBroken(
@@ -55,59 +66,74 @@ def receive(connection: Connection, video: Video) -> Generator[bytes, None, None
         )
 
 
-def save(
+async def save(
     connection: Connection,
     video: Video,
     path: Path,
     *,
     overwrite: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> bool:
-    """Saves the video at `path`, whole or not at all; False where the same bytes were there.
+    progress: OnBytes | None = None,
+) -> None:
+    """Saves the video at `path`, whole or not at all; the same bytes are left as they are.
 
-    `progress` is called with the bytes received so far. Raises TargetExists, DiskFull,
-    DownloadBroken or SaveFailed.
+    Raises TargetExists, DiskFull, DownloadBroken or SaveFailed.
     """
-    if not overwrite and os.path.lexists(path):
-        if is_same(video, path):
-            return False
-        raise TargetExists(f"{path} is there already with other bytes")
-    # Beside the target, so that the last step is one rename.
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    if not overwrite and await connection.aside(lambda: _is_there(video, path)):
+        return
+    part = _Part(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Closed here: a traceback that somebody keeps would keep the stream open too.
-            with closing(receive(connection, video)) as chunks:
-                _write(part, chunks, progress)
-            part.replace(path)
+            await connection.aside(part.open)
+            await receive(connection, video, part.write, progress)
+            await connection.aside(part.publish)
         finally:
-            part.unlink(missing_ok=True)
+            part.drop()
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise DiskFull(
                 f"{path}: no space left for {video.size_bytes} bytes; free some and download again"
             ) from error
         raise SaveFailed(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    return True
 
 
-def is_same(video: Video, path: Path) -> bool:
-    """Whether the file at `path` holds this video, byte for byte."""
-    if not path.is_file() or path.stat().st_size != video.size_bytes:
+def _is_there(video: Video, path: Path) -> bool:
+    """Whether `path` is this video, byte for byte. Raises TargetExists where it is another file."""
+    if not os.path.lexists(path):
         return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest() == video.sha256
+    if path.is_file() and path.stat().st_size == video.size_bytes:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == video.sha256:
+                return True
+    raise TargetExists(f"{path} is there already with other bytes")
 
 
-def _write(path: Path, chunks: Iterator[bytes], progress: Callable[[int], None] | None) -> None:
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            if progress is not None:
-                progress(file.tell())
-        file.flush()
-        os.fsync(file.fileno())
+class _Part:
+    """A file on its way to its name, beside which it is written: the last step is one rename."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._path = target.with_name(f".{uuid.uuid4().hex}.part")
+        self._file: BinaryIO | None = None
+
+    def open(self) -> None:
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        assert self._file is not None
+        self._file.write(data)
+
+    def publish(self) -> None:
+        assert self._file is not None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._path.replace(self._target)
+
+    def drop(self) -> None:
+        """Leaves nothing behind but what was published."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        finally:
+            self._path.unlink(missing_ok=True)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+
+from svdfarm.params import RenderParams
+
+OnBytes = Callable[[int, int], None]  # (bytes so far, bytes in all)
 
 
 class JobState(enum.StrEnum):
@@ -56,32 +61,6 @@ class Failure:
     reason: str
     message: str
     metadata: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RenderParams:
-    """The settings of one clip. None means the farm's or the model's default.
-
-    In what the farm answers only `decode_chunk_size` may be None: all frames decoded together.
-    The names are the wire's; docs/jobs.schema.json and `farm init` tell the ranges.
-    """
-
-    model: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    frame_count: int | None = None
-    step_count: int | None = None
-    fps: int | None = None  # conditions the motion; see playback_fps
-    playback_fps: int | None = None
-    motion_bucket_id: int | None = None
-    noise_aug_strength: float | None = None
-    min_guidance_scale: float | None = None
-    max_guidance_scale: float | None = None
-    decode_chunk_size: int | None = None
-    seed: int | None = None
-    fit: str | None = None  # crop, pad or stretch
-    codec: str | None = None
-    crf: int | None = None
 
 
 @dataclass(frozen=True)

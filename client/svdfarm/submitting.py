@@ -6,21 +6,22 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from svdfarm import images, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
-from svdfarm.resources import RenderParams
+from svdfarm.params import RenderParams
+from svdfarm.resources import OnBytes
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
 SHOT_LIMIT = 10_000
 CHUNK_BYTES = 256 * 2**10
-_UPLOADS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,34 @@ class PreparedShot:
     message: pb.Shot
 
 
-def prepare(
-    shots: Submission | Iterable[Submission], params: RenderParams
+async def submit(
+    connection: Connection,
+    shots: Submission | Iterable[Submission],
+    *,
+    params: RenderParams,
+    display_name: str,
+    priority: int,
+    request_id: str | None,
+    progress: OnBytes | None,
+) -> str:
+    """The name of the job: all shots are accepted, or an error is raised and none is.
+
+    `params` is for shots that bring none. Safe to repeat with one `request_id`.
+    """
+    prepared = await _prepare(connection, shots, params)
+    await _upload(connection, prepared, progress)
+    request = rpc.CreateJobRequest(
+        job=pb.Job(display_name=display_name, priority=priority),
+        shots=[shot.message for shot in prepared],
+        request_id=request_id or str(uuid.uuid4()),
+    )
+    return (await connection.call(connection.render.CreateJob, request)).name
+
+
+async def _prepare(
+    connection: Connection, shots: Submission | Iterable[Submission], params: RenderParams
 ) -> Sequence[PreparedShot]:
-    """`shots` with every image read, checked and hashed; `params` is for those that bring none.
+    """`shots` with every image read, checked and hashed.
 
     Raises ShotRejected that names all shots at fault: nothing was sent yet.
     """
@@ -56,7 +81,7 @@ def prepare(
     for index, given in enumerate(_each(shots)):
         shot = given if isinstance(given, NewShot) else NewShot(given, params)
         try:
-            prepared += _prepare(shot)
+            prepared += await connection.aside(partial(_load, shot))
         except ImageRejected as error:
             violations.append(Violation(f"shots[{index}].image", f"cannot be used: {error}"))
         except ValueError as error:
@@ -69,33 +94,19 @@ def prepare(
     return prepared
 
 
-def upload(connection: Connection, prepared: Sequence[PreparedShot]) -> None:
+async def _upload(
+    connection: Connection, prepared: Sequence[PreparedShot], progress: OnBytes | None
+) -> None:
     """Sends every image that the farm has not got. Raises ShotRejected for one it refuses."""
-    by_hash = {shot.image.sha256: shot.image for shot in prepared}
-    pool = ThreadPoolExecutor(min(_UPLOADS_AT_ONCE, len(by_hash)))
-    try:
-        for image, refusal in pool.map(lambda i: (i, _upload(connection, i)), by_hash.values()):
+    images = {shot.image.sha256: shot.image for shot in prepared}.values()
+    size_bytes, done_bytes = sum(image.size_bytes for image in images), 0
+    async with aclosing(connection.at_once(partial(_send, connection), images)) as sent:
+        async for image, refusal in sent:
             if refusal is not None:
                 raise _blame(prepared, image, refusal) from refusal
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def create(
-    connection: Connection,
-    prepared: Sequence[PreparedShot],
-    *,
-    display_name: str,
-    priority: int,
-    request_id: str | None,
-) -> pb.Job:
-    """The job: all shots accepted, or ShotRejected and none. Safe to repeat with one id."""
-    request = rpc.CreateJobRequest(
-        job=pb.Job(display_name=display_name, priority=priority),
-        shots=[shot.message for shot in prepared],
-        request_id=request_id or str(uuid.uuid4()),
-    )
-    return connection.call(connection.render.CreateJob, request)
+            done_bytes += image.size_bytes
+            if progress is not None:
+                progress(done_bytes, size_bytes)
 
 
 def _each(shots: Submission | Iterable[Submission]) -> Iterable[Submission]:
@@ -104,13 +115,13 @@ def _each(shots: Submission | Iterable[Submission]) -> Iterable[Submission]:
     return shots
 
 
-def _prepare(shot: NewShot) -> Iterator[PreparedShot]:
+def _load(shot: NewShot) -> Sequence[PreparedShot]:
     found = [shot.image] if isinstance(shot.image, Image) else images.load(shot.image)
     if len(found) > 1 and (shot.name or shot.output_name):
         raise ValueError(f"{len(found)} files match {shot.image!r}: they cannot share one name")
     params = wire.params_to_wire(shot.params)
-    for image in found:
-        yield PreparedShot(
+    return [
+        PreparedShot(
             image,
             pb.Shot(
                 image=f"images/{image.sha256}",
@@ -119,6 +130,8 @@ def _prepare(shot: NewShot) -> Iterator[PreparedShot]:
                 output_name=shot.output_name,
             ),
         )
+        for image in found
+    ]
 
 
 def _name(prepared: Sequence[PreparedShot]) -> None:
@@ -137,19 +150,18 @@ def _name(prepared: Sequence[PreparedShot]) -> None:
         shot.message.display_name = name
 
 
-def _upload(connection: Connection, image: Image) -> Rejected | None:
-    """The farm's refusal, if it refuses this image."""
+async def _send(connection: Connection, image: Image) -> tuple[Image, Rejected | None]:
+    """The image, which the farm has now, with the farm's refusal if it refuses it."""
     try:
-        connection.call(
-            connection.render.GetImage, rpc.GetImageRequest(name=f"images/{image.sha256}")
-        )
+        request = rpc.GetImageRequest(name=f"images/{image.sha256}")
+        await connection.call(connection.render.GetImage, request)
     except NotFound:
         try:
-            data = image.read()
-            connection.send(connection.render.UploadImage, lambda: _chunks(data))
+            data = await connection.aside(image.read)
+            await connection.send(connection.render.UploadImage, lambda: _chunks(data))
         except Rejected as error:
-            return error
-    return None
+            return image, error
+    return image, None
 
 
 def _blame(prepared: Sequence[PreparedShot], image: Image, refusal: Rejected) -> ShotRejected:

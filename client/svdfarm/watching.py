@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
 
 import grpc
 
@@ -14,7 +14,9 @@ from svdfarm.resources import Job, Shot
 from svdfarm.v1 import render_service_pb2 as rpc
 
 
-def watch(connection: Connection, name: str, *, timeout_s: float | None) -> Iterator[Job | Shot]:
+async def watch(
+    connection: Connection, name: str, timeout_s: float | None
+) -> AsyncGenerator[Job | Shot, None]:
     """The job and its shots as they are, then each after every change, until the job has ended.
 
     After a break it goes on where it stopped. Raises DeadlineExceeded after `timeout_s`.
@@ -25,9 +27,10 @@ def watch(connection: Connection, name: str, *, timeout_s: float | None) -> Iter
     while not ended:
         request = rpc.WatchJobRequest(name=name, resume_token=token)
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        with connection.stream(connection.render.WatchJob, request, timeout_s=left_s) as responses:
+        method = connection.render.WatchJob
+        async with connection.stream(method, request, timeout_s=left_s) as responses:
             try:
-                for response in responses:
+                async for response in responses:
                     patience.renew()
                     token = response.resume_token or token
                     event = _event(response)
@@ -43,10 +46,11 @@ def watch(connection: Connection, name: str, *, timeout_s: float | None) -> Iter
                 if token and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     token = ""  # too old: everything comes once more, whole
                 elif not ended:
-                    patience.bear(error)
+                    await patience.bear(error)
             else:
                 if not ended:
-                    patience.pause(FarmFailed(f"the farm stopped telling of {name}, which goes on"))
+                    told = FarmFailed(f"the farm stopped telling of {name}, which goes on")
+                    await patience.pause(told)
 
 
 def _event(response: rpc.WatchJobResponse) -> Job | Shot | None:

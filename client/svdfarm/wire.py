@@ -12,6 +12,7 @@ from typing import TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from svdfarm import resources
+from svdfarm.params import RenderParams
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -32,7 +33,6 @@ _NUMBERS = (
     "decode_chunk_size",
     "seed",
 )
-_FRACTIONS = frozenset({"noise_aug_strength", "min_guidance_scale", "max_guidance_scale"})
 
 
 def job_name(name: str) -> str:
@@ -51,31 +51,29 @@ def plain_name(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:128]
 
 
-def params_to_wire(params: resources.RenderParams) -> pb.RenderParams:
-    """Only what is set is sent: an unset field is the farm's to fill.
-
-    Raises ValueError for an unknown fit, or a number of another type or beyond the wire's range.
-    """
+def params_to_wire(params: RenderParams) -> pb.RenderParams:
+    """Only what is set is sent: an unset field is the farm's to fill."""
     message = pb.RenderParams(model=params.model or "")
     for name in _NUMBERS:
         value = getattr(params, name)
         if value is not None:
-            _set_number(message, name, value)
+            setattr(message, name, value)
     if params.fit is not None:
-        message.fit = _fit(params.fit)
+        message.fit = pb.RenderParams.Fit.Value(params.fit.upper())
     if params.codec is not None:
         message.encoding.codec = params.codec
     if params.crf is not None:
-        _set_number(message.encoding, "crf", params.crf)
+        message.encoding.crf = params.crf
     return message
 
 
-def params_from_wire(message: pb.RenderParams) -> resources.RenderParams:
-    """The settings as the farm took them."""
+def params_from_wire(message: pb.RenderParams) -> RenderParams:
+    """The settings as the farm took them; a fit that this version does not know is its number."""
     given = {name: getattr(message, name) for name in _NUMBERS if message.HasField(name)}  # type: ignore[arg-type]
-    return resources.RenderParams(
+    fits = {number: name.lower() for name, number in pb.RenderParams.Fit.items()}
+    return RenderParams.received(
         model=message.model or None,
-        fit=pb.RenderParams.Fit.Name(message.fit).lower() if message.fit else None,
+        fit=fits.get(message.fit, str(message.fit)) if message.fit else None,
         codec=message.encoding.codec or None,
         crf=message.encoding.crf if message.encoding.HasField("crf") else None,
         **given,
@@ -151,23 +149,6 @@ def worker_from_wire(message: pb.Worker) -> resources.Worker:
         error=_failure(message.error) if message.HasField("error") else None,
         refused_report_count=message.refused_report_count,
     )
-
-
-def _set_number(message: pb.RenderParams | pb.Encoding, name: str, value: object) -> None:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        setattr(message, name, value)
-    except (TypeError, ValueError):
-        allowed = "a number" if name in _FRACTIONS else "a whole number"
-        raise ValueError(f"{name} is {value!r}; allowed: {allowed} in its range") from None
-
-
-def _fit(fit: str) -> pb.RenderParams.Fit.ValueType:
-    try:
-        return pb.RenderParams.Fit.Value(fit.upper())
-    except ValueError:
-        raise ValueError(f"fit is {fit!r}; allowed: crop, pad, stretch") from None
 
 
 def _state(unknown: S, names: Iterable[tuple[str, int]], value: int) -> S:

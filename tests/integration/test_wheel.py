@@ -45,6 +45,8 @@ def test_the_base_install_is_a_client(wheel: Path, tmp_path: Path) -> None:
     run(farm, "init", cwd=tmp_path)
     assert (tmp_path / "jobs.yaml").exists()
     run(python, "-c", "import svdfarm; svdfarm.Client('127.0.0.1:1').close()", cwd=tmp_path)
+    (typed,) = tmp_path.glob("base/lib/python*/site-packages/svdfarm/py.typed")
+    assert typed.is_file()
     refused = subprocess.run([farm, "gateway"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 1
     assert 'pip install "svdfarm[server]"' in refused.stderr

@@ -100,15 +100,14 @@ def test_a_refused_shot_is_named_with_its_field_and_nothing_is_submitted(
     client: Client, photo: Path
 ) -> None:
     before = [job.name for job in client.jobs()]
-    wrong = RenderParams(model="tiny", width_px=570)
+    wrong = RenderParams(model="tiny", min_guidance_scale=4)  # wrong beside the farm's default
 
     with pytest.raises(svdfarm.ShotRejected) as caught:
         client.submit([NewShot(photo, SMALL), NewShot(photo, wrong)])
 
     (violation,) = caught.value.violations
-    assert (violation.shot_index, violation.shot_field) == (1, "width_px")
-    assert "570" in violation.message
-    assert "multiple of 8" in violation.message
+    assert (violation.shot_index, violation.shot_field) == (1, "min_guidance_scale")
+    assert violation.message == "is 4; allowed: at most max_guidance_scale (3)"
     assert [job.name for job in client.jobs()] == before
 
 
@@ -119,6 +118,19 @@ def test_an_image_that_the_farm_cannot_decode_names_its_shots(client: Client, ph
         client.submit([photo, broken], params=SMALL)
 
     assert [v.field for v in caught.value.violations] == ["shots[1].image"]
+
+
+def test_progress_of_an_upload_is_told_after_each_image(client: Client, photo: Path) -> None:
+    data = photo.read_bytes()
+    images = [data, data + b"1", data + b"22", data]
+    size_bytes = sum(len(image) for image in images[:3])
+    told: list[tuple[int, int]] = []
+
+    client.submit(images, params=SMALL, progress=lambda *bytes_: told.append(bytes_))
+
+    assert [total for _, total in told] == [size_bytes] * 3
+    assert told == sorted(told)
+    assert told[-1] == (size_bytes, size_bytes)
 
 
 def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
@@ -291,6 +303,14 @@ def test_submit_and_watch_outlive_a_restart_of_the_gateway(tmp_path: Path, photo
         ended = [event for event in events if not isinstance(event, Shot)][-1]
         assert ended.state is JobState.SUCCEEDED
         assert late.wait(timeout_s=60).state is JobState.SUCCEEDED
+
+
+async def test_the_client_works_where_a_loop_runs(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=SMALL)  # as in a notebook
+
+    (video,) = handle.videos(timeout_s=60)
+
+    assert len(video.read()) == video.video.size_bytes
 
 
 def test_thousands_of_shots_are_listed_whole(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 import svdfarm
-from farm.jobs import params
 from svdfarm import errors
 
 
@@ -32,6 +31,9 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
     assert tree < set(svdfarm.__all__)
     assert svdfarm.__all__ == sorted(svdfarm.__all__)
     assert set(svdfarm.__all__) - tree == {
+        "AsyncClient",
+        "AsyncFinishedVideo",
+        "AsyncJobHandle",
         "Client",
         "Failure",
         "FinishedVideo",
@@ -52,6 +54,31 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "async_kind"),
+    [
+        (svdfarm.Client, svdfarm.AsyncClient),
+        (svdfarm.JobHandle, svdfarm.AsyncJobHandle),
+        (svdfarm.FinishedVideo, svdfarm.AsyncFinishedVideo),
+    ],
+)
+def test_both_clients_have_the_same_methods_with_the_same_parameters(
+    kind: type, async_kind: type
+) -> None:
+    def methods(of: type) -> dict[str, list[inspect.Parameter]]:
+        return {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in vars(of).items()
+            if not name.startswith("_")
+        }
+
+    assert methods(kind) == methods(async_kind)
+
+
+def test_both_clients_are_made_in_the_same_way() -> None:
+    assert inspect.signature(svdfarm.Client) == inspect.signature(svdfarm.AsyncClient)
+
+
 def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
     lines = (errors.__doc__ or "").splitlines()
     drawn = [word for line in lines for word in line.replace("│", " ").split()[1:2] if "─" in line]
@@ -60,13 +87,6 @@ def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
         return [name for sub in kind.__subclasses__() for name in [sub.__name__, *names(sub)]]
 
     assert drawn == names(errors.SvdfarmError)
-
-
-def test_the_clients_settings_are_the_farms() -> None:
-    ours = [field.name for field in dataclasses.fields(svdfarm.RenderParams)]
-    theirs = [field.name for field in dataclasses.fields(params.RenderParams)]
-
-    assert ours == theirs
 
 
 @pytest.mark.parametrize(
@@ -82,23 +102,3 @@ def test_a_token_with_a_line_end_is_refused_and_not_shown() -> None:
         svdfarm.Client(token="secret\n")
 
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"fps": 7.5}, "fps is 7.5; allowed: a whole number"),
-        ({"fps": True}, "fps is True; allowed: a whole number"),
-        ({"noise_aug_strength": "much"}, "noise_aug_strength is 'much'; allowed: a number"),
-        ({"seed": 2**63}, "seed is"),
-        ({"fit": "zoom"}, "fit is 'zoom'; allowed: crop, pad, stretch"),
-    ],
-)
-def test_settings_of_a_wrong_type_are_refused_before_anything_is_sent(
-    given: dict[str, object], said: str
-) -> None:
-    png = b"\x89PNG\r\n\x1a\n"
-    wrong = svdfarm.NewShot(png, svdfarm.RenderParams(**given))  # type: ignore[arg-type]
-
-    with svdfarm.Client("127.0.0.1:1") as client, pytest.raises(svdfarm.ShotRejected, match=said):
-        client.submit(wrong)

@@ -1,0 +1,42 @@
+"""Lists that come in pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Protocol, TypeVar
+
+import grpc
+
+from svdfarm.connection import Connection
+
+PAGE_SIZE = 1000  # the most that the farm gives
+
+T = TypeVar("T")
+
+
+class _Request(Protocol):
+    page_token: str
+
+
+class _Page(Protocol):
+    next_page_token: str
+
+
+R = TypeVar("R", bound=_Request)
+Q = TypeVar("Q", bound=_Page)
+
+
+async def list_all(
+    connection: Connection,
+    method: grpc.UnaryUnaryMultiCallable[R, Q],
+    request: R,
+    items: Callable[[Q], Iterable[T]],
+) -> AsyncGenerator[T, None]:
+    """Every item of every page; a page is asked for when its first item is."""
+    while True:
+        page = await connection.call(method, request)
+        for item in items(page):
+            yield item
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token

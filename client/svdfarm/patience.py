@@ -1,0 +1,69 @@
+"""How long a farm may be away, and the pauses until it is tried again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import grpc
+
+from svdfarm.errors import DeadlineExceeded, SvdfarmError, Unreachable
+from svdfarm.translate import translate
+
+_RETRY_FIRST_S = 0.1
+_RETRY_LONGEST_S = 1.0
+
+# Called once when waiting for a farm that is away begins: why, and for how long at most.
+OnWaiting = Callable[[str, float], None]
+
+
+class Patience:
+    """Bears UNAVAILABLE for `limit_s` after the last good answer, and no other error."""
+
+    def __init__(
+        self,
+        address: str,
+        limit_s: float,
+        sleep: Callable[[float], Awaitable[None]],
+        deadline: float | None = None,
+        on_waiting: OnWaiting | None = None,
+    ) -> None:
+        self._address = address
+        self._limit_s = limit_s
+        self._sleep = sleep
+        self._deadline = deadline  # of the monotonic clock
+        self._on_waiting = on_waiting
+        self._pause_s = _RETRY_FIRST_S
+        self._since: float | None = None
+
+    def renew(self) -> None:
+        """The farm answered."""
+        self._pause_s, self._since = _RETRY_FIRST_S, None
+
+    async def bear(self, error: grpc.RpcError) -> None:
+        """Waits a moment, or raises `error` as one of this package where waiting is over."""
+        told = translate(error, self._address)
+        if not isinstance(told, Unreachable):
+            raise told from error
+        try:
+            await self.pause(told)
+        except SvdfarmError as over:
+            raise over from error
+
+    async def pause(self, reason: SvdfarmError) -> None:
+        """Waits a moment, each time longer, or raises `reason` where waiting is over."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            if self._on_waiting is not None and self._limit_s > 0:
+                self._on_waiting(str(reason), self._limit_s)
+        left_s = self._since + self._limit_s - now
+        if left_s <= 0:
+            raise reason
+        if self._deadline is not None:
+            if now >= self._deadline:
+                raise DeadlineExceeded(f"time is up, and {reason}")
+            left_s = min(left_s, self._deadline - now)
+        await self._sleep(min(left_s, self._pause_s * random.uniform(0.5, 1)))  # noqa: S311
+        self._pause_s = min(self._pause_s * 2, _RETRY_LONGEST_S)
