@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Token
+from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Shots, Token
 
 if TYPE_CHECKING:
     from svdfarm import Client, Job, JobHandle
@@ -63,16 +64,7 @@ def requeue(
             show_default=False,
         ),
     ] = None,
-    shots: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--shot",
-            metavar="N",
-            min=1,
-            help="Only this one, counted from 1; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    shots: Shots = None,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -84,9 +76,10 @@ def requeue(
     from svdfarm import ShotState
 
     wanted = [_state(state) for state in states or ["failed"]]
+    numbers = _numbers(shots or ())
     with connecting.client(ctx, address, token, connect_timeout) as client:
         handle = client.job(job)
-        named = [f"{handle.name}/shots/{number}" for number in shots or ()]
+        named = [f"{handle.name}/shots/{number}" for number in numbers]
         n = handle.requeue([ShotState(state) for state in wanted], named)
         found = handle.get()
     if as_json:
@@ -101,6 +94,16 @@ def _state(given: str) -> str:
     if given.lower() not in ("failed", "cancelled"):
         raise CommandFailed(f"--state is {given!r}; allowed: failed, cancelled")
     return given.upper()
+
+
+def _numbers(given: Iterable[str]) -> list[int]:
+    """`3` and `3,7` as they were given to --shot."""
+    numbers = []
+    for word in ",".join(given).split(",") if given else ():
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", word.strip(), re.ASCII):
+            raise CommandFailed(f"--shot has {word!r}; allowed: numbers from 1, such as 3 or 3,7")
+        numbers.append(int(word))
+    return numbers
 
 
 def priority(
@@ -124,16 +127,25 @@ def priority(
 def cancel(
     ctx: typer.Context,
     jobs: JobNames,
+    shots: Shots = None,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
     token: Token = None,
 ) -> int:
-    """Cancel jobs; shots on a GPU end at their next step, finished videos stay."""
+    """Cancel jobs, or shots of one; those on a GPU end at their next step, finished videos stay."""
     from farm.cli import connecting
 
+    numbers = _numbers(shots or ())
+    if numbers and len(jobs) > 1:
+        raise CommandFailed(f"--shot is of one job; {len(jobs)} were given")
+
+    def cancel_one(job: JobHandle) -> None:
+        named = [f"{job.name}/shots/{number}" for number in numbers] or None
+        _print_job(job.cancel(named), as_json=as_json)
+
     with connecting.client(ctx, address, token, connect_timeout) as client:
-        return _each(client, jobs, lambda job: _print_job(job.cancel(), as_json=as_json))
+        return _each(client, jobs, cancel_one)
 
 
 def delete(

@@ -41,6 +41,15 @@ Timeout = Annotated[
         show_default=False,
     ),
 ]
+Shots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shot",
+        metavar="N[,N]",
+        help="Only these, counted from 1; may be repeated.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are there with other bytes.")

@@ -80,6 +80,40 @@ def test_a_requeue_says_how_many_shots_are_queued_again(
     on_farm("cancel", name)
 
 
+def test_single_shots_are_cancelled_and_the_rest_is_rendered(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS, "name: two, seed: 2", "name: too, model: svd"))
+
+    cancelled = on_farm("cancel", name, "--shot", "1,3")
+
+    assert cancelled.code == 0
+    assert "2 cancelled" in cancelled.out
+    watched = on_farm("watch", name)
+    assert (watched.code, watched.lines[-1]) == (
+        0,
+        f"{name} SUCCEEDED 3 of 3 shots ended, 2 cancelled",
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["jobs/a", "--shot", "3-7"], "--shot has '3-7'; allowed: numbers from 1, such as 3 or 3,7"),
+        (["jobs/a", "--shot", "0"], "--shot has '0'; allowed"),
+        (["jobs/a", "--shot", ""], "--shot has ''; allowed"),
+        (["jobs/a", "jobs/b", "--shot", "1"], "--shot is of one job; 2 were given"),
+    ],
+)
+def test_a_cancel_of_shots_that_cannot_be_meant_is_refused(
+    args: list[str], said: str, on_farm: Command
+) -> None:
+    ended = on_farm("cancel", *args)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert said in ended.err
+
+
 def test_a_dry_run_of_prune_tells_and_deletes_nothing(
     on_farm: Command, jobs_yaml: JobsYaml
 ) -> None:
