@@ -183,9 +183,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         job, held = await self._store.database.write(
             jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers
         )
-        log.info(
-            "job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all"
-        )
+        log.info("job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all")
         for lease in held:
             self._dispatcher.cancel(lease.worker, lease.lease)
         return job_to_wire(job)
@@ -238,6 +236,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
             self._feed,
             names.job_id(request.name),
             request.resume_token,
+            request.previews,
             self._notice,
             lambda: self._stopping,
         )

@@ -23,6 +23,7 @@ from farm.jobs.retry import MemoryProfile
 from farm.render.encode import encode
 from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
+from farm.render.preview import Previews
 from farm.render.probe import VideoFacts, probe_video
 from farm.render.receipt import build_receipt
 
@@ -102,6 +103,7 @@ class Renderer(Protocol):
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
 
@@ -134,10 +136,11 @@ class EngineRenderer:
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
         self.engine.use_memory(memory)
-        clip = self.engine.render(open_image(image), params, on_step, cancelled)
+        clip = self.engine.render(open_image(image), params, on_step, cancelled, previews)
         return Rendered(
             frames=clip.frames,
             params=params,

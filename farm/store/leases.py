@@ -146,8 +146,8 @@ def fail(
     """Ends an attempt without a video: the retry rule says whether the shot goes on.
 
     A shot whose cancellation was asked for, or that of its job, ends CANCELLED instead of being
-    queued again. With `gateway`, only if no other one has adopted the lease. False: refused, the lease
-    was lost.
+    queued again. With `gateway`, only if no other one has adopted the lease. False: refused, the
+    lease was lost.
     """
     shot, job = schema.shot, schema.job
     holds = _holds(lease)

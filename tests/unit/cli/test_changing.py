@@ -99,7 +99,10 @@ def test_single_shots_are_cancelled_and_the_rest_is_rendered(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["jobs/a", "--shot", "3-7"], "--shot has '3-7'; allowed: numbers from 1, such as 3 or 3,7"),
+        (
+            ["jobs/a", "--shot", "3-7"],
+            "--shot has '3-7'; allowed: numbers from 1, such as 3 or 3,7",
+        ),
         (["jobs/a", "--shot", "0"], "--shot has '0'; allowed"),
         (["jobs/a", "--shot", ""], "--shot has ''; allowed"),
         (["jobs/a", "jobs/b", "--shot", "1"], "--shot is of one job; 2 were given"),
