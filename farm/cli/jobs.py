@@ -16,6 +16,7 @@ from farm.cli.options import (
     JobName,
     Out,
     Overwrite,
+    ShowPreviews,
     Timeout,
     Token,
 )
@@ -34,6 +35,7 @@ def watch(
     ctx: typer.Context,
     job: JobName,
     out: Out = None,
+    previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -44,13 +46,14 @@ def watch(
     """Show a job until it ends; with --out, save its videos too."""
     from farm.cli import connecting, following
 
+    view = following.choose_view(json=as_json, previews=previews)
     patience_s = connecting.CONNECT_TIMEOUT_S
     with connecting.client(
         ctx, address, token, connect_timeout, default_connect_timeout_s=patience_s
     ) as client:
         folder = following.check_writable(out) if out else None
         return following.watch_and_save(
-            client.job(job), folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+            client.job(job), view, folder, previews=previews, overwrite=overwrite, timeout_s=timeout
         )
 
 

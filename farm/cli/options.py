@@ -50,6 +50,12 @@ Shots = Annotated[
         show_default=False,
     ),
 ]
+ShowPreviews = Annotated[
+    bool,
+    typer.Option(
+        "--previews", help="Show rough pictures of the clips that render; with --json in base64."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are there with other bytes.")

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, Out, Overwrite, Timeout, Token
+from farm.cli.options import (
+    Address,
+    AsJson,
+    ConnectTimeout,
+    Out,
+    Overwrite,
+    ShowPreviews,
+    Timeout,
+    Token,
+)
 
 DEFAULT_FOLDER = "out"
 
@@ -30,6 +39,7 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and print the shots; submit none.")
     ] = False,
+    previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -54,6 +64,9 @@ def submit(
     if dry_run:
         planning.show(plan, as_json=as_json)
         return Exit.SUCCEEDED
+    if detach and previews:
+        raise CommandFailed("--previews is of a job that is watched; leave out --detach")
+    view = following.choose_view(json=as_json, previews=previews)
     folder = out or Path(plan.output_dir or DEFAULT_FOLDER)
     if not detach:
         following.check_writable(folder)
@@ -71,7 +84,7 @@ def submit(
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
         return following.watch_and_save(
-            handle, folder, as_json=as_json, overwrite=overwrite, timeout_s=timeout
+            handle, view, folder, previews=previews, overwrite=overwrite, timeout_s=timeout
         )
 
 

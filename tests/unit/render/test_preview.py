@@ -101,7 +101,7 @@ def test_the_latents_of_a_photograph_look_like_it(model: Model) -> None:
     small = interpolate(given, latents.shape[-2:], mode="area")[0].permute(1, 2, 0)
     wanted = (small.numpy() + 1) * 127.5
     unexplained = np.square(shown - wanted).sum() / np.square(wanted - wanted.mean((0, 1))).sum()
-    assert unexplained < 0.05
+    assert unexplained < 0.1
 
 
 def test_latents_that_are_no_numbers_make_a_preview_all_the_same(model: Model) -> None:
