@@ -98,6 +98,7 @@ def model_from_wire(message: pb.Model) -> ModelInfo:
         message.height_px,
         message.frame_count,
         message.step_count,
+        message.identity,
     )
 
 

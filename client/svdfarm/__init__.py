@@ -26,6 +26,8 @@ from svdfarm.errors import (
 from svdfarm.jobs import FinishedVideo, JobHandle
 from svdfarm.params import RenderParams
 from svdfarm.resources import (
+    Attempt,
+    Estimate,
     Failure,
     Job,
     JobState,
@@ -44,10 +46,12 @@ __all__ = [
     "AsyncClient",
     "AsyncFinishedVideo",
     "AsyncJobHandle",
+    "Attempt",
     "Client",
     "DeadlineExceeded",
     "DiskFull",
     "DownloadBroken",
+    "Estimate",
     "Failure",
     "FarmFailed",
     "FinishedVideo",

@@ -17,7 +17,7 @@ from svdfarm.errors import NotFound
 from svdfarm.paging import PAGE_SIZE, list_all
 from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
-from svdfarm.resources import Job, JobState, OnBytes, Pruned, Video, Worker
+from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
@@ -74,6 +74,7 @@ class AsyncClient:
         display_name: str = "",
         priority: int = 0,
         request_id: str | None = None,
+        use_cache: bool = True,
         progress: OnBytes | None = None,
     ) -> AsyncJobHandle:
         """As `Client.submit`."""
@@ -84,9 +85,27 @@ class AsyncClient:
             display_name=display_name,
             priority=priority,
             request_id=request_id,
+            use_cache=use_cache,
             progress=progress,
         )
         return self.job(name)
+
+    async def estimate(
+        self,
+        shots: Submission | Iterable[Submission],
+        *,
+        params: RenderParams | None = None,
+        priority: int = 0,
+        use_cache: bool = True,
+    ) -> Estimate:
+        """As `Client.estimate`."""
+        return await submitting.estimate(
+            self._connection,
+            shots,
+            params=params or RenderParams(),
+            priority=priority,
+            use_cache=use_cache,
+        )
 
     def job(self, name: str) -> AsyncJobHandle:
         """As `Client.job`."""

@@ -13,7 +13,7 @@ from svdfarm import downloading, watching, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import SaveFailed
 from svdfarm.paging import PAGE_SIZE, list_all
-from svdfarm.resources import Job, OnBytes, Shot, ShotState, Video
+from svdfarm.resources import Attempt, Job, OnBytes, Shot, ShotState, Video
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -70,6 +70,18 @@ class AsyncJobHandle:
         request = rpc.ListShotsRequest(parent=self.name, page_size=PAGE_SIZE)
         return list_all(
             farm, farm.render.ListShots, request, lambda page: map(wire.shot_from_wire, page.shots)
+        )
+
+    def attempts(self, shot: Shot | None = None) -> AsyncGenerator[Attempt, None]:
+        """As `JobHandle.attempts`."""
+        farm = self._connection
+        parent = shot.name if shot else self.name
+        request = rpc.ListAttemptsRequest(parent=parent, page_size=PAGE_SIZE)
+        return list_all(
+            farm,
+            farm.render.ListAttempts,
+            request,
+            lambda page: map(wire.attempt_from_wire, page.attempts),
         )
 
     def watch(

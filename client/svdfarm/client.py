@@ -13,7 +13,7 @@ from svdfarm.blocking import BlockingConnection, iterate, run
 from svdfarm.jobs import JobHandle
 from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
-from svdfarm.resources import Job, JobState, OnBytes, Pruned, Video, Worker
+from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 
 
@@ -69,14 +69,16 @@ class Client:
         display_name: str = "",
         priority: int = 0,
         request_id: str | None = None,
+        use_cache: bool = True,
         progress: OnBytes | None = None,
     ) -> JobHandle:
         """Submits one job: all shots are accepted, or an error is raised and none is.
 
         `shots` is an image, a NewShot, or any number of either; `params` is for bare images. All
         images are read and checked before anything is sent. `progress(bytes so far, bytes in all)`
-        is called after each image that the farm has. A second submission with the same
-        `request_id` (a UUID4) returns the first one's job.
+        is called after each image that the farm has. A shot that the farm has rendered before, from
+        the same image, settings, seed and model, gets that video, unless `use_cache` is off. A
+        second submission with the same `request_id` (a UUID4) returns the first one's job.
         """
         job = self._client.submit(
             shots,
@@ -84,9 +86,25 @@ class Client:
             display_name=display_name,
             priority=priority,
             request_id=request_id,
+            use_cache=use_cache,
             progress=progress,
         )
         return JobHandle(run(job))
+
+    def estimate(
+        self,
+        shots: Submission | Iterable[Submission],
+        *,
+        params: RenderParams | None = None,
+        priority: int = 0,
+        use_cache: bool = True,
+    ) -> Estimate:
+        """What a job would take, by what the farm has rendered before. No image is sent.
+
+        Raises as `submit`: a job that would be refused is refused.
+        """
+        job = self._client.estimate(shots, params=params, priority=priority, use_cache=use_cache)
+        return run(job)
 
     def job(self, name: str) -> JobHandle:
         """The job called `jobs/ID` or `ID`."""

@@ -59,7 +59,9 @@ class Image:
         """The bytes that were hashed. Raises ImageRejected if the file has changed since."""
         if self.data is not None:
             return self.data
-        data = _read(self.path) if self.path else b""
+        if self.path is None:
+            raise ImageRejected(f"the farm no longer has {self.origin}; submit it from its file")
+        data = _read(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ImageRejected(f"{self.origin} changed while it was being submitted")
         return data
@@ -86,6 +88,11 @@ def load(source: ImageSource, *, folder: Path | None = None) -> list[Image]:
     source.save(file, format="PNG")
     origin = getattr(source, "filename", "")
     return [_image(file.getvalue(), origin or "the image", stem=Path(origin).stem)]
+
+
+def on_farm(name: str) -> Image:
+    """An image that the farm has, by its name there: `images/SHA256`."""
+    return Image(name, "", name.removeprefix("images/"), size_bytes=0)
 
 
 def is_url(text: str) -> bool:

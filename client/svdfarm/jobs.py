@@ -7,7 +7,7 @@ from pathlib import Path
 
 from svdfarm.async_jobs import AsyncFinishedVideo, AsyncJobHandle
 from svdfarm.blocking import iterate, run
-from svdfarm.resources import Job, OnBytes, Shot, ShotState
+from svdfarm.resources import Attempt, Job, OnBytes, Shot, ShotState
 
 
 class FinishedVideo:
@@ -55,6 +55,13 @@ class JobHandle:
     def shots(self) -> Generator[Shot, None, None]:
         """The job's shots as they are now, in the order of submission."""
         return iterate(self._job.shots())
+
+    def attempts(self, shot: Shot | None = None) -> Generator[Attempt, None, None]:
+        """Each try at its shots, or at one: who, how long, and what came of it.
+
+        In order of shot and attempt.
+        """
+        return iterate(self._job.attempts(shot))
 
     def watch(
         self, timeout_s: float | None = None, *, previews: bool = False

@@ -11,27 +11,26 @@ from svdfarm.connection import Connection
 
 PAGE_SIZE = 1000  # the most that the farm gives
 
-T = TypeVar("T")
 
-
-class _Request(Protocol):
+class _AsksForPage(Protocol):
     page_token: str
 
 
-class _Page(Protocol):
+class _IsPage(Protocol):
     next_page_token: str
 
 
-R = TypeVar("R", bound=_Request)
-Q = TypeVar("Q", bound=_Page)
+Item = TypeVar("Item")
+Request = TypeVar("Request", bound=_AsksForPage)
+Page = TypeVar("Page", bound=_IsPage)
 
 
 async def list_all(
     connection: Connection,
-    method: grpc.UnaryUnaryMultiCallable[R, Q],
-    request: R,
-    items: Callable[[Q], Iterable[T]],
-) -> AsyncGenerator[T, None]:
+    method: grpc.UnaryUnaryMultiCallable[Request, Page],
+    request: Request,
+    items: Callable[[Page], Iterable[Item]],
+) -> AsyncGenerator[Item, None]:
     """Every item of every page; a page is asked for when its first item is."""
     while True:
         page = await connection.call(method, request)

@@ -117,6 +117,37 @@ class Shot:
     display_name: str
     output_name: str
     progress: Progress | None
+    cached_from: str = ""  # the shot whose video this is, where it was rendered before
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One worker's try at a shot."""
+
+    name: str
+    shot: str
+    number: int
+    worker: str
+    claim_time: datetime | None  # when the shot was given to the worker
+    start_time: datetime | None  # None: the worker has not said that it began
+    end_time: datetime | None  # None: it goes on
+    outcome: str  # SUCCEEDED, CANCELLED, or an error's reason; empty while it goes on
+    message: str  # of one that failed
+    duration_s: float | None  # how long it took its worker
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would take, by what the farm has rendered before."""
+
+    shot_count: int
+    cached_shot_count: int  # whose video is there already
+    gpu_duration_s: float  # of the others, without those of `unknown_shot_count`
+    unknown_shot_count: int  # whose model has not rendered there yet
+    scaled_shot_count: int  # unlike any that were rendered there: in proportion to their size
+    gpu_duration_ahead_s: float  # of the shots that go first
+    worker_count: int  # that take such shots now
+    finish_time: datetime | None  # if it was submitted now; None: that cannot be told
 
 
 @dataclass(frozen=True)

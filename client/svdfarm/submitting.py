@@ -7,16 +7,16 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from svdfarm import images, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
 from svdfarm.params import RenderParams
-from svdfarm.resources import OnBytes
+from svdfarm.resources import Estimate, OnBytes, Shot
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -32,6 +32,15 @@ class NewShot:
     params: RenderParams = field(default_factory=RenderParams)
     name: str = ""  # unset: the image's file name
     output_name: str = ""  # unset: the shot's name and .mp4
+
+    @classmethod
+    def again(cls, shot: Shot, **changes: Any) -> NewShot:
+        """A shot of the farm once more, with `changes` of its settings; None is the default.
+
+        Its image is the one that the farm has: it need not be here.
+        """
+        params = replace(shot.params, **changes)
+        return cls(images.on_farm(shot.image), params, shot.display_name, shot.output_name)
 
 
 Submission = ImageSource | NewShot
@@ -53,6 +62,7 @@ async def submit(
     display_name: str,
     priority: int,
     request_id: str | None,
+    use_cache: bool,
     progress: OnBytes | None,
 ) -> str:
     """The name of the job: all shots are accepted, or an error is raised and none is.
@@ -65,8 +75,27 @@ async def submit(
         job=pb.Job(display_name=display_name, priority=priority),
         shots=[shot.message for shot in prepared],
         request_id=request_id or str(uuid.uuid4()),
+        skip_cache=not use_cache,
     )
     return (await connection.call(connection.render.CreateJob, request)).name
+
+
+async def estimate(
+    connection: Connection,
+    shots: Submission | Iterable[Submission],
+    *,
+    params: RenderParams,
+    priority: int,
+    use_cache: bool,
+) -> Estimate:
+    """What the job would take. Raises as `submit`."""
+    prepared = await _prepare(connection, shots, params)
+    request = rpc.EstimateJobRequest(
+        job=pb.Job(priority=priority),
+        shots=[shot.message for shot in prepared],
+        skip_cache=not use_cache,
+    )
+    return wire.estimate_from_wire(await connection.call(connection.render.EstimateJob, request))
 
 
 async def _prepare(

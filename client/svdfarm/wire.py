@@ -7,8 +7,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from svdfarm import resources
@@ -17,6 +18,7 @@ from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
 S = TypeVar("S", bound=enum.StrEnum)
+_Timed: TypeAlias = pb.Job | pb.Worker | pb.Attempt | rpc.JobEstimate
 
 # The fields that a value and a message share by name.
 _NUMBERS = (
@@ -100,7 +102,6 @@ def job_from_wire(message: pb.Job) -> resources.Job:
 
 def shot_from_wire(message: pb.Shot) -> resources.Shot:
     """A shot; a state that this version does not know is RENDERING, as the protocol says."""
-    duration = message.render_duration if message.HasField("render_duration") else None
     return resources.Shot(
         name=message.name,
         image=message.image,
@@ -109,11 +110,45 @@ def shot_from_wire(message: pb.Shot) -> resources.Shot:
         attempt_count=message.attempt_count,
         video=_video(message.video) if message.HasField("video") else None,
         error=_failure(message.error) if message.HasField("error") else None,
-        render_duration_s=duration.ToTimedelta().total_seconds() if duration else None,
+        render_duration_s=_seconds(message.render_duration)
+        if message.HasField("render_duration")
+        else None,
         worker=message.worker,
         display_name=message.display_name,
         output_name=message.output_name,
         progress=_progress(message.progress) if message.HasField("progress") else None,
+        cached_from=message.cached_from,
+    )
+
+
+def attempt_from_wire(message: pb.Attempt) -> resources.Attempt:
+    """An attempt."""
+    shot, _, number = message.name.partition("/attempts/")
+    return resources.Attempt(
+        name=message.name,
+        shot=shot,
+        number=int(number),
+        worker=message.worker,
+        claim_time=_time(message, "claim_time"),
+        start_time=_time(message, "start_time"),
+        end_time=_time(message, "end_time"),
+        outcome=message.outcome,
+        message=message.message,
+        duration_s=_seconds(message.duration) if message.HasField("duration") else None,
+    )
+
+
+def estimate_from_wire(message: rpc.JobEstimate) -> resources.Estimate:
+    """What a job would take."""
+    return resources.Estimate(
+        shot_count=message.shot_count,
+        cached_shot_count=message.cached_shot_count,
+        gpu_duration_s=_seconds(message.gpu_duration),
+        unknown_shot_count=message.unknown_shot_count,
+        scaled_shot_count=message.scaled_shot_count,
+        gpu_duration_ahead_s=_seconds(message.gpu_duration_ahead),
+        worker_count=message.worker_count,
+        finish_time=_time(message, "finish_time"),
     )
 
 
@@ -155,7 +190,11 @@ def _state(unknown: S, names: Iterable[tuple[str, int]], value: int) -> S:
     return type(unknown).__members__.get(name, unknown)
 
 
-def _time(message: pb.Job | pb.Worker, field: str) -> datetime | None:
+def _seconds(duration: Duration) -> float:
+    return duration.ToTimedelta().total_seconds()
+
+
+def _time(message: _Timed, field: str) -> datetime | None:
     if not message.HasField(field):  # type: ignore[arg-type]
         return None
     stamp: Timestamp = getattr(message, field)

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 
 import farm
-from farm.cli import changing, doctor, init, jobs, prune, render, server, submit, workers
+from farm.cli import (
+    changing,
+    doctor,
+    history,
+    init,
+    jobs,
+    ladder,
+    prune,
+    render,
+    server,
+    submit,
+    workers,
+)
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, Token
 from farm.cli.settings import Flags, SettingsInvalid
@@ -80,7 +92,19 @@ def _farm(
     ctx.obj = Flags(address, token)
 
 
-for _verbs in (submit, jobs, changing, prune, workers, render, init, doctor, server):
+for _verbs in (
+    submit,
+    jobs,
+    ladder,
+    history,
+    changing,
+    prune,
+    workers,
+    render,
+    init,
+    doctor,
+    server,
+):
     _verbs.register(app)
 
 

@@ -104,7 +104,7 @@ def watch_and_save(
     view: View,
     folder: Path | None,
     *,
-    previews: bool,
+    previews: bool = False,
     overwrite: bool,
     timeout_s: float | None,
 ) -> Exit:

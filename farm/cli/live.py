@@ -39,6 +39,14 @@ class _Pace:
         gained, elapsed = done - self.first, now - self.since_s
         return (total - done) * elapsed / gained if gained > 0 and elapsed > 0 else None
 
+    def told(self, now: float, done: float) -> str:
+        """The pace so far for people; empty before there is any."""
+        gained, elapsed = done - self.first, now - self.since_s
+        if gained <= 0 or elapsed <= 0:
+            return ""
+        per_min = gained / elapsed * 60
+        return f", {per_min:.1f} a minute" if per_min >= 1 else f", {per_min * 60:.1f} an hour"
+
 
 class LiveView:
     """Bars below, and above them a line for every video that is saved and shot that failed."""
@@ -135,11 +143,14 @@ class LiveView:
         for shot in sorted(shots, key=lambda s: s.name)[:_ROWS_AT_MOST]:
             table.add_row(*self._row(shot, now))
         total, done = self._job.shot_count, _ended(self._job) + self._steps_done
-        left_s = self._job_pace.left_s(now, done, total) if self._job_pace else None
+        left_s, pace = None, ""
+        if self._job_pace is not None:
+            left_s = self._job_pace.left_s(now, done, total)
+            pace = self._job_pace.told(now, done)
         table.add_row(
             Text(printable(self._job.display_name) or self._job.name, style="bold"),
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
-            _stated("", self._job.state, f"{_ended(self._job)}/{total} shots"),
+            _stated("", self._job.state, f"{_ended(self._job)}/{total} shots{pace}"),
             _eta(left_s),
         )
         return table

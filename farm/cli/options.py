@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from farm.cli import completing
+
 Address = Annotated[
     str | None,
     typer.Option(
@@ -64,5 +66,13 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.", show_default=False),
 ]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="jobs/ID, or only the ID.")]
-JobNames = Annotated[list[str], typer.Argument(metavar="JOB...", help="jobs/ID, or only the ID.")]
+JobName = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="jobs/ID, or only the ID.", autocompletion=completing.jobs),
+]
+JobNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="JOB...", help="jobs/ID, or only the ID.", autocompletion=completing.jobs
+    ),
+]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from farm.cli import as_json as json_lines
@@ -18,7 +19,9 @@ from farm.cli.jobs_file.keys import ENCODING_KEYS, KEY_OF_FIELD, PARAM_KEYS, Key
 from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
 from farm.cli.jobs_file.plan import Plan, PlannedShot
 from farm.cli.jobs_file.reader import read
-from svdfarm import Client, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
+from farm.jobs import draft
+from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
+from svdfarm import Client, Estimate, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
 from svdfarm.errors import ImageRejected
 
 _READ_AT_ONCE = 8
@@ -30,6 +33,34 @@ def read_plan(path: Path, draw: Draw) -> Plan:
         return read(path, draw)
     except (FileUnreadable, JobsFileInvalid) as error:
         raise CommandFailed(str(error)) from error
+
+
+def in_little(plan: Plan) -> Plan:
+    """The plan under the names of its drafts."""
+    shots = [
+        dataclasses.replace(shot, output_name=f"{draft.PREFIX}{shot.output_name}")
+        for shot in plan.shots
+    ]
+    return dataclasses.replace(plan, shots=shots)
+
+
+def shrink(client: Client, plan: Plan) -> Plan:
+    """The plan with every shot in little. Raises CommandFailed for a model that nobody knows."""
+    served = [model for worker in client.workers() for model in worker.models]
+    known = dict(KNOWN_MODELS)
+    for model in served:
+        known[model.name] = ModelInfo(
+            model.name, model.width_px, model.height_px, model.frame_count, model.step_count
+        )
+    usual = Counter(model.name for model in served).most_common(1)
+    default = usual[0][0] if usual else SVD_XT.name
+    shots = []
+    for shot in plan.shots:
+        name = shot.params.model or default
+        if name not in known:
+            raise CommandFailed(f"{shot.where}: no worker of this farm serves the model {name!r}")
+        shots.append(dataclasses.replace(shot, params=draft.draft_of(shot.params, known[name])))
+    return dataclasses.replace(plan, shots=shots)
 
 
 def load_images(plan: Plan) -> Mapping[str, images.Image]:
@@ -71,10 +102,34 @@ def check_targets(plan: Plan, folder: Path) -> None:
 
 
 def send(
-    client: Client, plan: Plan, loaded: Mapping[str, images.Image], request_id: str
+    client: Client,
+    plan: Plan,
+    loaded: Mapping[str, images.Image],
+    request_id: str,
+    *,
+    use_cache: bool,
 ) -> JobHandle:
     """The job on the farm. What the farm refuses is told at its place in the file."""
-    shots = [
+    with _refusals_placed(plan):
+        return client.submit(
+            _shots(plan, loaded),
+            display_name=plan.name,
+            priority=plan.priority,
+            request_id=request_id,
+            use_cache=use_cache,
+        )
+
+
+def estimate(
+    client: Client, plan: Plan, loaded: Mapping[str, images.Image], *, use_cache: bool
+) -> Estimate:
+    """What the job would take of the farm, which refuses it as `send` would be refused."""
+    with _refusals_placed(plan):
+        return client.estimate(_shots(plan, loaded), priority=plan.priority, use_cache=use_cache)
+
+
+def _shots(plan: Plan, loaded: Mapping[str, images.Image]) -> list[NewShot]:
+    return [
         NewShot(
             image=loaded[shot.image],
             params=RenderParams(**dataclasses.asdict(shot.params)),
@@ -83,10 +138,12 @@ def send(
         )
         for shot in plan.shots
     ]
+
+
+@contextmanager
+def _refusals_placed(plan: Plan) -> Iterator[None]:
     try:
-        return client.submit(
-            shots, display_name=plan.name, priority=plan.priority, request_id=request_id
-        )
+        yield
     except ShotRejected as error:
         raise CommandFailed(str(_placed(plan, error))) from error
 
@@ -107,9 +164,6 @@ def show(plan: Plan, *, as_json: bool) -> None:
         for shot in plan.shots
     ]
     tables.show(["SHOT", "IMAGE", *(key.name.upper() for key in columns), "OUTPUT"], rows)
-    count = f"{len(plan.shots)} shot{'s' * (len(plan.shots) > 1)}"
-    told = f"{count}; dry run: nothing was sent, and no farm was asked whether it has the models"
-    print(told, file=sys.stderr)  # noqa: T201
 
 
 def _load(source: str) -> images.Image | ImageRejected:

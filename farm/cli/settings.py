@@ -21,6 +21,7 @@ KEYS: Mapping[str, type] = {
     "address": str,
     "token": str,
     "connect_timeout": float,
+    "gpu_hour_price": str,
     "http": str,
     "worker_address": str,
     "gateway": str,

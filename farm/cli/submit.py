@@ -37,7 +37,19 @@ def submit(
         bool, typer.Option("--detach", help="Print the job's name and leave it to the farm.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and print the shots; submit none.")
+        bool,
+        typer.Option("--dry-run", help="Check everything, tell what it would take; submit none."),
+    ] = False,
+    draft: Annotated[
+        bool,
+        typer.Option(
+            "--draft",
+            help="Render small and fast, and make one picture to choose by; see farm promote.",
+        ),
+    ] = False,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Render also what was rendered before, with its seed."),
     ] = False,
     previews: ShowPreviews = False,
     as_json: AsJson = False,
@@ -56,13 +68,32 @@ def submit(
     token: Token = None,
 ) -> int:
     """Submit a job, show its progress, and save each video as it finishes."""
-    from farm.cli import connecting, following, planning
+    from farm.cli import connecting, estimating, following, ladder, planning
 
     key = _request_id(request_id)
     plan = planning.read_plan(file, lambda number: _drawn(key, number))
     images = planning.load_images(plan)
+    if draft:
+        plan = planning.in_little(plan)
     if dry_run:
         planning.show(plan, as_json=as_json)
+        estimating.show(
+            plan.shots,
+            lambda: connecting.client(
+                ctx,
+                address,
+                token,
+                connect_timeout,
+                default_connect_timeout_s=estimating.CONNECT_TIMEOUT_S,
+            ),
+            lambda client: planning.estimate(
+                client,
+                planning.shrink(client, plan) if draft else plan,
+                images,
+                use_cache=not no_cache,
+            ),
+            as_json=as_json,
+        )
         return Exit.SUCCEEDED
     if detach and previews:
         raise CommandFailed("--previews is of a job that is watched; leave out --detach")
@@ -79,13 +110,18 @@ def submit(
         connect_timeout,
         default_connect_timeout_s=connecting.CONNECT_TIMEOUT_S,
     ) as client:
-        handle = planning.send(client, plan, images, str(key))
+        if draft:
+            plan = planning.shrink(client, plan)
+        handle = planning.send(client, plan, images, str(key), use_cache=not no_cache)
         if detach:
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
-        return following.watch_and_save(
+        ended = following.watch_and_save(
             handle, view, folder, previews=previews, overwrite=overwrite, timeout_s=timeout
         )
+        if draft:
+            ladder.save_sheet(handle, folder, overwrite=overwrite)
+    return ended
 
 
 def _request_id(given: str | None) -> uuid.UUID:

@@ -150,6 +150,8 @@ def shot_line(shot: Shot) -> str:
         return f"{line} step {shot.progress.step} of {shot.progress.step_count}"
     if shot.state is ShotState.FAILED and shot.error:
         return f"{line} {shot.error.reason}: {printable(shot.error.message)}"
+    if shot.cached_from:
+        return f"{line}, rendered before as {shot.cached_from}"
     if shot.state is ShotState.SUCCEEDED and shot.render_duration_s:
         return f"{line} in {shot.render_duration_s:.1f} s"
     return line

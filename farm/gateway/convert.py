@@ -47,6 +47,7 @@ def shot_to_wire(shot: Shot, progress: pb.Progress | None = None) -> pb.Shot:
         worker=f"workers/{shot.worker}" if shot.worker else "",
         progress=progress,
         render_duration=duration(shot.render_duration_s),
+        cached_from=shot.cached_from or "",
     )
     if shot.video is not None:
         message.video.CopyFrom(
@@ -79,10 +80,13 @@ def attempt_to_wire(attempt: Attempt) -> pb.Attempt:
     )
 
 
-def estimate_to_wire(told: Estimate, shot_count: int, now_s: float) -> render_pb.JobEstimate:
+def estimate_to_wire(
+    told: Estimate, shot_count: int, cached_count: int, now_s: float
+) -> render_pb.JobEstimate:
     """What a job would take."""
     return render_pb.JobEstimate(
         shot_count=shot_count,
+        cached_shot_count=cached_count,
         gpu_duration=duration(told.gpu_s),
         unknown_shot_count=told.unknown_count,
         scaled_shot_count=told.scaled_count,

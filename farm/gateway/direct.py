@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,7 +46,11 @@ async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb
 
 
 async def publish_uploaded(
-    store: Store, lease: Lease, claimed: pb.Video, render_duration_s: float
+    store: Store,
+    lease: Lease,
+    claimed: pb.Video,
+    render_duration_s: float,
+    identities: Mapping[str, str],
 ) -> bool:
     """Checks what the worker put into the bucket and ends the shot; False: the lease was lost.
 
@@ -56,9 +61,8 @@ async def publish_uploaded(
     video = Video(
         lease.video_key(claimed.sha256), claimed.sha256, claimed.size_bytes, claimed.frame_count
     )
-    return await or_delete(
-        store, video.key, _publish(store, store.links, lease, claimed, video, render_duration_s)
-    )
+    ending = _publish(store, store.links, lease, claimed, video, render_duration_s, identities)
+    return await or_delete(store, video.key, ending)
 
 
 async def _publish(
@@ -68,6 +72,7 @@ async def _publish(
     claimed: pb.Video,
     video: Video,
     render_duration_s: float,
+    identities: Mapping[str, str],
 ) -> bool:
     try:
         found = await asyncio.to_thread(links.find, video.key)
@@ -91,7 +96,7 @@ async def _publish(
     def run(conn: Connection) -> bool:
         if not sure and not store.blobs.has(video.key):
             raise UploadRefused(Reason.VIDEO_BROKEN, "the uploaded video was collected meanwhile")
-        return record(conn, lease, claimed, video, render_duration_s, now_s)
+        return record(conn, lease, claimed, video, render_duration_s, identities, now_s)
 
     return await store.database.write(run)
 

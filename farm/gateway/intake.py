@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import secrets
 import uuid
@@ -16,6 +17,7 @@ import grpc
 from farm.gateway import names
 from farm.gateway.convert import image_to_wire
 from farm.gateway.wall import Refusal, Violation, invalid, invalid_fields
+from farm.jobs.cache import cache_key
 from farm.jobs.names import NameInvalid, check_output_name, check_shot_name
 from farm.jobs.params import (
     MAX_SHOTS_PER_JOB,
@@ -111,7 +113,8 @@ def read_job(
     shots = []
     for index, message in enumerate(request.shots):
         try:
-            shots.append(_read_shot(index, message, models, default_model))
+            shot = _read_shot(index, message, models, default_model)
+            shots.append(dataclasses.replace(shot, cache_key=None) if request.skip_cache else shot)
         except Refusal as refusal:
             violations += refusal.violations
     violations += _repeated_output_names(shots)
@@ -233,7 +236,8 @@ def _read_shot(
         output_name = check_output_name(message.output_name or f"{display_name}.mp4")
     except NameInvalid as error:
         raise invalid(f"{field}.output_name", str(error)) from error
-    return NewShot(display_name, output_name, image_sha256, params)
+    key = cache_key(image_sha256, params, model.identity)
+    return NewShot(display_name, output_name, image_sha256, params, key)
 
 
 def _repeated_output_names(shots: list[NewShot]) -> Iterator[Violation]:

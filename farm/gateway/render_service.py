@@ -29,7 +29,7 @@ from farm.gateway.watch import watch_job
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
-from farm.store import attempts, history, inputs, jobs
+from farm.store import attempts, cached, history, inputs, jobs
 from farm.store.errors import NotFound
 from farm.store.records import Job, Shot
 from farm.store.requeue import requeue_job
@@ -115,17 +115,24 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.EstimateJobRequest, context: Context
     ) -> pb.JobEstimate:
         """Checks every shot, and tells what they would take."""
-        wanted = pb.CreateJobRequest(job=request.job, shots=request.shots)
+        wanted = pb.CreateJobRequest(
+            job=request.job, shots=request.shots, skip_cache=request.skip_cache
+        )
         models = await self._models()
         new = await asyncio.to_thread(intake.read_job, wanted, models, await self._default())
         read = self._store.database.read
-        own = Counter(work_of(shot.params) for shot in new.shots)
-        needed = {work.model for work in own}
+        keys = {shot.cache_key for shot in new.shots if shot.cache_key}
+        there = await read(cached.find, keys)
+        own = Counter(work_of(s.params) for s in new.shots if s.cache_key not in there)
+        needed = {shot.params.model or "" for shot in new.shots}
         pace = Pace(await read(history.rendered))
         ahead = await read(history.waiting, needed, new.priority)
         workers = await self._roster.takers(needed)
         return estimate_to_wire(
-            estimate(pace, own, ahead, workers), len(new.shots), self._store.clock.wall_s()
+            estimate(pace, own, ahead, workers),
+            len(new.shots),
+            len(new.shots) - own.total(),
+            self._store.clock.wall_s(),
         )
 
     @unary

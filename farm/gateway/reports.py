@@ -67,9 +67,13 @@ class Reports:
         render_duration_s = done.render_duration.ToMicroseconds() / 1e6
         try:
             if done.uploaded:
-                ending = publish_uploaded(self._store, lease, done.video, render_duration_s)
+                ending = publish_uploaded(
+                    self._store, lease, done.video, render_duration_s, worker.identities
+                )
             else:
-                ending = publish(self._store, lease, upload, done.video, render_duration_s)
+                ending = publish(
+                    self._store, lease, upload, done.video, render_duration_s, worker.identities
+                )
             accepted = await ending
         except UploadRefused as error:
             return await self._dispatcher.fail(worker, lease, error.reason, str(error))

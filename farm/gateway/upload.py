@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from farm.gateway.mp4 import Mp4Torn, check_mp4
+from farm.jobs.cache import cache_key
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
 from farm.store.blobs import Content
@@ -101,7 +102,12 @@ class Upload:
 
 
 async def publish(
-    store: Store, lease: Lease, upload: Upload, claimed: pb.Video, render_duration_s: float
+    store: Store,
+    lease: Lease,
+    upload: Upload,
+    claimed: pb.Video,
+    render_duration_s: float,
+    identities: Mapping[str, str],
 ) -> bool:
     """Checks the video that came, publishes it and ends the shot; False: the lease was lost.
 
@@ -125,7 +131,15 @@ async def publish(
     video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
     ending = store.publish(
-        video.key, upload.content, record, lease, claimed, video, render_duration_s, now_s
+        video.key,
+        upload.content,
+        record,
+        lease,
+        claimed,
+        video,
+        render_duration_s,
+        identities,
+        now_s,
     )
     return await or_delete(store, video.key, ending)
 
@@ -156,10 +170,12 @@ def record(
     claimed: pb.Video,
     video: Video,
     render_duration_s: float,
+    identities: Mapping[str, str],
     now_s: float,
 ) -> bool:
     """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
-    wanted = jobs.get_shot(conn, lease.shot).params
+    shot = jobs.get_shot(conn, lease.shot)
+    wanted = shot.params
     if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,
         wanted.width_px,
@@ -170,4 +186,5 @@ def record(
             f"the video has {claimed.frame_count} frames of {claimed.width_px}x{claimed.height_px}"
             f"; {wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
         )
-    return leases.succeed(conn, lease, video, render_duration_s, now_s)
+    key = cache_key(shot.image_sha256, wanted, identities.get(wanted.model or "", ""))
+    return leases.succeed(conn, lease, video, render_duration_s, now_s, cache_key=key)

@@ -44,6 +44,11 @@ class Worker:
     # None ends the session.
     outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
 
+    @property
+    def identities(self) -> dict[str, str]:
+        """By model: of what weights and numerics it says that its clips are."""
+        return {name: model.identity for name, model in self.models.items()}
+
     def as_told(self, gateway: str) -> Session:
         """As the store keeps it for every gateway."""
         state = "DRAINING" if self.leaving else "ACTIVE" if self.models else "STARTING"

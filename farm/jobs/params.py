@@ -133,6 +133,7 @@ class ModelInfo:
     height_px: int
     frame_count: int
     step_count: int = 25
+    identity: str = ""  # of its weights and numerics, as its worker computes it; empty: not known
 
 
 # diffusers' own defaults of every field that no model decides.

@@ -170,7 +170,6 @@ def _is_named(conn: Connection, key: str) -> bool:
             schema.image.c.sha256 == key.removeprefix(_IMAGES)
         )
     else:
-        shot = schema.shot
-        job_id = key.split("/")[1] if "/" in key else ""
-        found = select(shot.c.number).where(shot.c.job_id == job_id, shot.c.video_key == key)
+        # Of any job: a shot may share the video of one that was rendered before.
+        found = select(schema.shot.c.number).where(schema.shot.c.video_key == key)
     return conn.execute(found.limit(1)).one_or_none() is not None

@@ -59,6 +59,7 @@ def put_models(conn: Connection, models: list[ModelInfo]) -> None:
                 height_px=model.height_px,
                 frame_count=model.frame_count,
                 step_count=model.step_count,
+                identity=model.identity or None,
             )
         )
 
@@ -67,6 +68,13 @@ def list_models(conn: Connection) -> dict[str, ModelInfo]:
     """Every model that a worker of this farm ever served, by name."""
     rows = conn.execute(select(schema.model).order_by(schema.model.c.name))
     return {
-        row.name: ModelInfo(row.name, row.width_px, row.height_px, row.frame_count, row.step_count)
+        row.name: ModelInfo(
+            row.name,
+            row.width_px,
+            row.height_px,
+            row.frame_count,
+            row.step_count,
+            row.identity or "",
+        )
         for row in rows
     }

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from farm.jobs.states import (
     FINAL_JOB_STATES,
-    JobState,
+    ShotCounts,
     ShotEvent,
     ShotState,
     Wish,
     follow,
+    job_state,
 )
-from farm.store import schema
+from farm.store import cached, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
 from farm.store.moves import count, record_change, record_changes, wake_watchers, wish
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
@@ -31,14 +32,34 @@ _SHOT = select(schema.shot).where(
 )
 
 
+# Every row of one INSERT has the same columns.
+_NO_VIDEO = dict.fromkeys(
+    (
+        "cache_key",
+        "cached_from",
+        "video_key",
+        "video_sha256",
+        "video_size_bytes",
+        "video_frame_count",
+    )
+)
+
+
 def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
     """Stores a job and all its shots, or returns the one that this request_id made before.
 
+    Shots whose video is there already, by their `cache_key`, have SUCCEEDED with it.
     Raises RequestConflict where that one had other content, NotFound for a missing image.
     """
     if repeated := find_repeated(conn, new):
         return repeated
     _require_images(conn, {shot.image_sha256 for shot in new.shots})
+    videos = cached.find(conn, {shot.cache_key for shot in new.shots if shot.cache_key})
+    there = [videos.get(shot.cache_key or "") for shot in new.shots]
+    succeeded = sum(video is not None for video in there)
+    counts = ShotCounts(queued=len(new.shots) - succeeded, succeeded=succeeded)
+    state = job_state(counts, started=False, wish=Wish.RUN)
+    ended_s = now_s if state in FINAL_JOB_STATES else None
     row = conn.execute(
         insert(schema.job)
         .values(
@@ -46,14 +67,16 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
             display_name=new.display_name,
             priority=new.priority,
             wish=Wish.RUN,
-            state=JobState.QUEUED,
+            state=state,
             request_id=new.request_id,
             request_sha256=new.request_sha256,
             create_time_s=now_s,
+            start_time_s=ended_s,
+            end_time_s=ended_s,
             shot_count=len(new.shots),
-            queued_count=len(new.shots),
+            queued_count=counts.queued,
             rendering_count=0,
-            succeeded_count=0,
+            succeeded_count=counts.succeeded,
             failed_count=0,
             cancelled_count=0,
         )
@@ -67,7 +90,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
                 "number": number,
                 "job_number": row.number,
                 "priority": new.priority,
-                "state": ShotState.QUEUED,
+                "state": ShotState.SUCCEEDED if video else ShotState.QUEUED,
                 "display_name": shot.display_name,
                 "output_name": shot.output_name,
                 "image_sha256": shot.image_sha256,
@@ -75,8 +98,9 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
                 "params": params_to_json(shot.params),
                 "attempt_count": 0,
                 "charged_attempt_count": 0,
+                **(video or _NO_VIDEO),
             }
-            for number, shot in enumerate(new.shots, start=1)
+            for number, (shot, video) in enumerate(zip(new.shots, there, strict=True), start=1)
         ],
     )
     record_change(conn, row.id, None)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
 
 from farm.jobs.retry import CHARGED, History, MemoryProfile, Reason, judge
 from farm.jobs.states import ShotEvent, ShotState, Wish
@@ -31,6 +40,10 @@ _SUCCEED = Move(
     schema.shot.c.attempt_count == bindparam("if_attempt"),
     schema.shot.c.token == bindparam("if_token"),
     lease_expiry_s=None,
+    # With less memory it was computed in another way than its model says.
+    cache_key=case(
+        (func.coalesce(schema.shot.c.memory_profile, 0) == 0, bindparam("key_as_started"))
+    ),
 )
 _START_ATTEMPT = (
     update(schema.attempt)
@@ -94,7 +107,13 @@ def adopt(
 
 
 def succeed(
-    conn: Connection, lease: Lease, video: Video, render_duration_s: float, now_s: float
+    conn: Connection,
+    lease: Lease,
+    video: Video,
+    render_duration_s: float,
+    now_s: float,
+    *,
+    cache_key: str | None = None,
 ) -> bool:
     """Records the published video and ends the shot. False: refused, the lease was lost.
 
@@ -112,6 +131,7 @@ def succeed(
             "video_sha256": video.sha256,
             "video_size_bytes": video.size_bytes,
             "video_frame_count": video.frame_count,
+            "key_as_started": cache_key,
         },
     )
     if moved is not None:

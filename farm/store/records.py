@@ -29,6 +29,7 @@ class NewShot:
     output_name: str
     image_sha256: str
     params: RenderParams
+    cache_key: str | None = None  # None: it is to be rendered, whatever is there
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Shot:
     render_duration_s: float | None
     video: Video | None
     failure: Failure | None
+    cached_from: str | None = None  # the name of the shot whose video it shares
 
 
 @dataclass(frozen=True)

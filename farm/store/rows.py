@@ -57,4 +57,5 @@ def shot_from_row(row: Row[Any]) -> Shot:
         render_duration_s=row.render_duration_s,
         video=video,
         failure=failure,
+        cached_from=row.cached_from,
     )

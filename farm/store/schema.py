@@ -54,6 +54,7 @@ model = Table(
     Column("height_px", Integer, nullable=False),
     Column("frame_count", Integer, nullable=False),
     Column("step_count", Integer, nullable=False),
+    Column("identity", String(64), nullable=True),  # as its newest worker told it
 )
 
 job = Table(
@@ -107,12 +108,16 @@ shot = Table(
     Column("video_sha256", String(64), nullable=True),
     Column("video_size_bytes", Serial, nullable=True),
     Column("video_frame_count", Integer, nullable=True),
+    Column("cache_key", String(64), nullable=True),  # of what its video was rendered from
+    Column("cached_from", String(64), nullable=True),  # the shot whose video it shares
     PrimaryKeyConstraint("job_id", "number"),
 )
 # The queue in order of service, and the leases.
 Index("ix_shot_queue", shot.c.state, shot.c.priority.desc(), shot.c.job_number, shot.c.number)
 Index("ix_shot_worker", shot.c.worker, shot.c.state)
 Index("ix_shot_image_sha256", shot.c.image_sha256)  # which images are used
+Index("ix_shot_cache_key", shot.c.cache_key)  # what was rendered before
+Index("ix_shot_video_key", shot.c.video_key)  # which videos are used
 
 attempt = Table(
     "attempt",

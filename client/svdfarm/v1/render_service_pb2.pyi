@@ -54,10 +54,13 @@ class CreateJobRequest(google.protobuf.message.Message):
     JOB_FIELD_NUMBER: builtins.int
     SHOTS_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    SKIP_CACHE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID4. A second request with the same id returns the first one's job (AIP-155); with the same
     id and other content it is ALREADY_EXISTS.
     """
+    skip_cache: builtins.bool
+    """Renders every shot, also one whose video is there already."""
     @property
     def job(self) -> svdfarm.v1.resources_pb2.Job: ...
     @property
@@ -70,9 +73,10 @@ class CreateJobRequest(google.protobuf.message.Message):
         job: svdfarm.v1.resources_pb2.Job | None = ...,
         shots: collections.abc.Iterable[svdfarm.v1.resources_pb2.Shot] | None = ...,
         request_id: builtins.str = ...,
+        skip_cache: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["job", b"job"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["job", b"job", "request_id", b"request_id", "shots", b"shots"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "request_id", b"request_id", "shots", b"shots", "skip_cache", b"skip_cache"]) -> None: ...
 
 global___CreateJobRequest = CreateJobRequest
 
@@ -82,6 +86,9 @@ class EstimateJobRequest(google.protobuf.message.Message):
 
     JOB_FIELD_NUMBER: builtins.int
     SHOTS_FIELD_NUMBER: builtins.int
+    SKIP_CACHE_FIELD_NUMBER: builtins.int
+    skip_cache: builtins.bool
+    """As in CreateJobRequest."""
     @property
     def job(self) -> svdfarm.v1.resources_pb2.Job:
         """As in CreateJobRequest."""
@@ -95,9 +102,10 @@ class EstimateJobRequest(google.protobuf.message.Message):
         *,
         job: svdfarm.v1.resources_pb2.Job | None = ...,
         shots: collections.abc.Iterable[svdfarm.v1.resources_pb2.Shot] | None = ...,
+        skip_cache: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["job", b"job"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["job", b"job", "shots", b"shots"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "shots", b"shots", "skip_cache", b"skip_cache"]) -> None: ...
 
 global___EstimateJobRequest = EstimateJobRequest
 
@@ -111,6 +119,7 @@ class JobEstimate(google.protobuf.message.Message):
     SCALED_SHOT_COUNT_FIELD_NUMBER: builtins.int
     GPU_DURATION_AHEAD_FIELD_NUMBER: builtins.int
     WORKER_COUNT_FIELD_NUMBER: builtins.int
+    CACHED_SHOT_COUNT_FIELD_NUMBER: builtins.int
     FINISH_TIME_FIELD_NUMBER: builtins.int
     shot_count: builtins.int
     unknown_shot_count: builtins.int
@@ -119,6 +128,8 @@ class JobEstimate(google.protobuf.message.Message):
     """Shots unlike any that were rendered here: their time is in proportion to their size."""
     worker_count: builtins.int
     """That take shots of its models now."""
+    cached_shot_count: builtins.int
+    """Shots whose video is there already: they take nothing."""
     @property
     def gpu_duration(self) -> google.protobuf.duration_pb2.Duration:
         """What they take of the farm's GPUs, without those of unknown_shot_count."""
@@ -140,10 +151,11 @@ class JobEstimate(google.protobuf.message.Message):
         scaled_shot_count: builtins.int = ...,
         gpu_duration_ahead: google.protobuf.duration_pb2.Duration | None = ...,
         worker_count: builtins.int = ...,
+        cached_shot_count: builtins.int = ...,
         finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["finish_time", b"finish_time", "gpu_duration", b"gpu_duration", "gpu_duration_ahead", b"gpu_duration_ahead"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["finish_time", b"finish_time", "gpu_duration", b"gpu_duration", "gpu_duration_ahead", b"gpu_duration_ahead", "scaled_shot_count", b"scaled_shot_count", "shot_count", b"shot_count", "unknown_shot_count", b"unknown_shot_count", "worker_count", b"worker_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cached_shot_count", b"cached_shot_count", "finish_time", b"finish_time", "gpu_duration", b"gpu_duration", "gpu_duration_ahead", b"gpu_duration_ahead", "scaled_shot_count", b"scaled_shot_count", "shot_count", b"shot_count", "unknown_shot_count", b"unknown_shot_count", "worker_count", b"worker_count"]) -> None: ...
 
 global___JobEstimate = JobEstimate
 

@@ -190,6 +190,7 @@ class Shot(google.protobuf.message.Message):
     DISPLAY_NAME_FIELD_NUMBER: builtins.int
     OUTPUT_NAME_FIELD_NUMBER: builtins.int
     PROGRESS_FIELD_NUMBER: builtins.int
+    CACHED_FROM_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Output only. Format: jobs/{job}/shots/{shot}"""
     image: builtins.str
@@ -207,6 +208,10 @@ class Shot(google.protobuf.message.Message):
     output_name: builtins.str
     """The file name that clients save the video under, unique in its job. Unset: display_name and
     the codec's extension.
+    """
+    cached_from: builtins.str
+    """Output only. The shot whose video this is, rendered before from the same image, settings, seed
+    and model; it may be deleted since. Empty where the shot was rendered itself.
     """
     @property
     def params(self) -> global___RenderParams:
@@ -245,9 +250,10 @@ class Shot(google.protobuf.message.Message):
         display_name: builtins.str = ...,
         output_name: builtins.str = ...,
         progress: global___Progress | None = ...,
+        cached_from: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error", "params", b"params", "progress", b"progress", "render_duration", b"render_duration", "video", b"video"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt_count", b"attempt_count", "display_name", b"display_name", "error", b"error", "image", b"image", "name", b"name", "output_name", b"output_name", "params", b"params", "progress", b"progress", "render_duration", b"render_duration", "state", b"state", "video", b"video", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt_count", b"attempt_count", "cached_from", b"cached_from", "display_name", b"display_name", "error", b"error", "image", b"image", "name", b"name", "output_name", b"output_name", "params", b"params", "progress", b"progress", "render_duration", b"render_duration", "state", b"state", "video", b"video", "worker", b"worker"]) -> None: ...
 
 global___Shot = Shot
 
@@ -549,12 +555,15 @@ class Model(google.protobuf.message.Message):
     HEIGHT_PX_FIELD_NUMBER: builtins.int
     FRAME_COUNT_FIELD_NUMBER: builtins.int
     STEP_COUNT_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """As in RenderParams.model."""
     width_px: builtins.int
     height_px: builtins.int
     frame_count: builtins.int
     step_count: builtins.int
+    identity: builtins.str
+    """Of its weights and of how it computes; equal ones make equal clips. Empty: nobody knows."""
     def __init__(
         self,
         *,
@@ -563,8 +572,9 @@ class Model(google.protobuf.message.Message):
         height_px: builtins.int = ...,
         frame_count: builtins.int = ...,
         step_count: builtins.int = ...,
+        identity: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "height_px", b"height_px", "name", b"name", "step_count", b"step_count", "width_px", b"width_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "height_px", b"height_px", "identity", b"identity", "name", b"name", "step_count", b"step_count", "width_px", b"width_px"]) -> None: ...
 
 global___Model = Model
 

@@ -255,13 +255,14 @@ def test_a_dry_run_needs_no_farm_and_prints_the_shots(
 ) -> None:
     file = jobs_yaml("name: one, sweep: {seed: '1-3'}")
 
-    text = command("submit", file, "--dry-run")
-    planned = objects(command("submit", file, "--dry-run", "--json"))
+    nobody = ("--address", "127.0.0.1:1", "--connect-timeout", "0")
+    text = command("submit", file, "--dry-run", *nobody)
+    planned = objects(command("submit", file, "--dry-run", "--json", *nobody))
 
     assert text.code == 0
     assert [line.split()[0] for line in text.lines] == ["SHOT", "one-01", "one-02", "one-03"]
     assert "tiny (test pattern)" in text.out
-    assert "nothing was sent" in text.err
+    assert "nothing was sent, and no farm could be asked" in text.err
     assert [shot["output_name"] for shot in planned] == ["one-01.mp4", "one-02.mp4", "one-03.mp4"]
     assert not (cwd / "out").exists()
 

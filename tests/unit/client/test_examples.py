@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ SAVED = {
     "docs/SDK.md: With asyncio": {"rocket.mp4", "coffee.mp4"},
     "docs/SDK.md: A sweep over seeds": {f"rocket-{seed}.mp4" for seed in range(4)},
     "docs/SDK.md: Progress": {"rocket.mp4"},
+    "docs/SDK.md: Previews": set[str](),
     "docs/SDK.md: Timeouts": set[str](),
     "docs/SDK.md: Errors": set[str](),
     "docs/SDK.md: Going on after a break": {"rocket.mp4"},
@@ -44,6 +47,18 @@ def examples() -> dict[str, tuple[str, str | None]]:
 
 def test_every_example_is_known_here() -> None:
     assert examples().keys() == SAVED.keys()
+
+
+def test_the_examples_are_typed(tmp_path: Path) -> None:
+    files = [tmp_path / f"example_{n}.py" for n in range(len(SAVED))]
+    for file, (source, _) in zip(files, examples().values(), strict=True):
+        file.write_text(source, encoding="utf-8")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", *files], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("where", SAVED)

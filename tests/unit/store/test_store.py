@@ -78,6 +78,11 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
         schema.farm.drop(conn)
         schema.worker.drop(conn)
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
+        conn.exec_driver_sql("DROP INDEX ix_shot_cache_key")
+        conn.exec_driver_sql("DROP INDEX ix_shot_video_key")
+        for column in ("cache_key", "cached_from"):
+            conn.exec_driver_sql(f"ALTER TABLE shot DROP COLUMN {column}")
+        conn.exec_driver_sql("ALTER TABLE model DROP COLUMN identity")
         conn.exec_driver_sql("DROP INDEX ix_shot_image_sha256")
         conn.exec_driver_sql("DROP INDEX ix_attempt_worker")
         conn.exec_driver_sql("ALTER TABLE attempt DROP COLUMN start_time_s")

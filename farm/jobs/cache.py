@@ -1,0 +1,22 @@
+"""What makes two shots one: equal keys give equal videos, so the second need not be rendered."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+from farm.jobs.params import RenderParams
+
+
+def cache_key(image_sha256: str, params: RenderParams, identity: str) -> str | None:
+    """Of a shot with resolved `params`, by a model of this identity: its weights and numerics.
+
+    None where the model does not say what it is. What nobody chose, such as the GPU or a version
+    of torch, is not in it: it rounds differently, but makes no other clip.
+    """
+    if not identity:
+        return None
+    told = {name: v for name, v in dataclasses.asdict(params).items() if v is not None}
+    content = json.dumps([image_sha256, identity, told], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,34 @@
+"""Drafts: a clip in little, to choose a seed by before the whole is rendered."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from farm.jobs.params import ModelInfo, RenderParams
+
+_SIDE = 0.5
+_STEPS = 0.4
+# What SVD's three halvings of an eighth need; of models for small pictures, what is there.
+_MULTIPLE_PX = 64
+_LEAST_STEPS = 4
+
+PREFIX = "draft-"  # of a draft's file name
+
+
+def draft_of(params: RenderParams, model: ModelInfo) -> RenderParams:
+    """The same clip at half its size in a fraction of its steps; as many frames, the same seed.
+
+    An eighth of the time for SVD-XT: a quarter of the pixels, 10 of 25 steps.
+    """
+    steps = params.step_count or model.step_count
+    return dataclasses.replace(
+        params,
+        width_px=_smaller(params.width_px or model.width_px),
+        height_px=_smaller(params.height_px or model.height_px),
+        step_count=min(steps, max(_LEAST_STEPS, round(steps * _STEPS))),
+    )
+
+
+def _smaller(side_px: int) -> int:
+    return min(side_px, math.ceil(side_px * _SIDE / _MULTIPLE_PX) * _MULTIPLE_PX)

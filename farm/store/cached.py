@@ -1,0 +1,49 @@
+"""Videos that are there already for shots that are asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from farm.jobs.states import ShotState
+from farm.store import schema
+from farm.store.records import ShotKey
+
+_PART = 500  # below every database's limit of parameters
+
+
+def find(conn: Connection, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By its key: what a shot's row has of a video that was rendered before for the same key.
+
+    The shots share the file: it stays for as long as a row names it.
+    """
+    shot = schema.shot
+    ordered = sorted(keys)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ordered), _PART):
+        part = ordered[start : start + _PART]
+        rows = conn.execute(
+            select(
+                shot.c.job_id,
+                shot.c.number,
+                shot.c.cache_key,
+                shot.c.cached_from,
+                shot.c.video_key,
+                shot.c.video_sha256,
+                shot.c.video_size_bytes,
+                shot.c.video_frame_count,
+            ).where(shot.c.cache_key.in_(part), shot.c.state == ShotState.SUCCEEDED)
+        )
+        for row in rows:
+            found[row.cache_key] = {
+                "cache_key": row.cache_key,
+                # The one that was rendered, not one that shares its video.
+                "cached_from": row.cached_from or str(ShotKey(row.job_id, row.number)),
+                "video_key": row.video_key,
+                "video_sha256": row.video_sha256,
+                "video_size_bytes": row.video_size_bytes,
+                "video_frame_count": row.video_frame_count,
+            }
+    return found
