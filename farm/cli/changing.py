@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Shots, Token
 
 if TYPE_CHECKING:
-    from svdfarm import Client, Job, JobHandle
+    from svdfarm import Client, Job, JobHandle, Shot
 
 
 def register(app: typer.Typer) -> None:
@@ -76,10 +75,9 @@ def requeue(
     from svdfarm import ShotState
 
     wanted = [_state(state) for state in states or ["failed"]]
-    numbers = _numbers(shots or ())
     with connecting.client(ctx, address, token, connect_timeout) as client:
         handle = client.job(job)
-        named = [f"{handle.name}/shots/{number}" for number in numbers]
+        named = _named(handle, shots) if shots else []
         n = handle.requeue([ShotState(state) for state in wanted], named)
         found = handle.get()
     if as_json:
@@ -96,14 +94,11 @@ def _state(given: str) -> str:
     return given.upper()
 
 
-def _numbers(given: Iterable[str]) -> list[int]:
-    """`3` and `3,7` as they were given to --shot."""
-    numbers = []
-    for word in ",".join(given).split(",") if given else ():
-        if not re.fullmatch(r"[1-9][0-9]{0,5}", word.strip(), re.ASCII):
-            raise CommandFailed(f"--shot has {word!r}; allowed: numbers from 1, such as 3 or 3,7")
-        numbers.append(int(word))
-    return numbers
+def _named(job: JobHandle, picks: list[str]) -> list[Shot]:
+    """Those of a job's shots that were named with --shot."""
+    from farm.cli.picks import choose
+
+    return choose(list(job.shots()), ",".join(picks), "--shot")
 
 
 def priority(
@@ -136,13 +131,11 @@ def cancel(
     """Cancel jobs, or shots of one; those on a GPU end at their next step, finished videos stay."""
     from farm.cli import connecting
 
-    numbers = _numbers(shots or ())
-    if numbers and len(jobs) > 1:
+    if shots and len(jobs) > 1:
         raise CommandFailed(f"--shot is of one job; {len(jobs)} were given")
 
     def cancel_one(job: JobHandle) -> None:
-        named = [f"{job.name}/shots/{number}" for number in numbers] or None
-        _print_job(job.cancel(named), as_json=as_json)
+        _print_job(job.cancel(_named(job, shots) if shots else None), as_json=as_json)
 
     with connecting.client(ctx, address, token, connect_timeout) as client:
         return _each(client, jobs, cancel_one)

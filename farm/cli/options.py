@@ -47,8 +47,8 @@ Shots = Annotated[
     list[str] | None,
     typer.Option(
         "--shot",
-        metavar="N[,N]",
-        help="Only these, counted from 1; may be repeated.",
+        metavar="N,...",
+        help="Only these: numbers from 1, ranges such as 3-5 or names; may be repeated.",
         show_default=False,
     ),
 ]

@@ -24,6 +24,7 @@ from farm.cli.previews import Previews
 from svdfarm import Progress, ShotState
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_live import JOB, RENDERING
+from tests.unit.client.running_farm import running_farm
 
 
 def jpeg(colour: tuple[int, int, int], width: int = 96, height: int = 32) -> bytes:
@@ -198,13 +199,17 @@ def test_a_pipe_gets_no_pictures_and_nothing_is_submitted_for_one(
     assert not Path("out").exists()
 
 
-def test_json_has_previews_in_base64(on_farm: Command, jobs_yaml: Callable[..., Path]) -> None:
-    file = jobs_yaml("name: one, steps: 200, frames: 3")
+def test_json_has_previews_in_base64(
+    command: Command, jobs_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = jobs_yaml("name: one, steps: 40")
+    with running_farm(tmp_path / "farm") as farm:
+        farm.add_worker(step_s=0.05)
 
-    ended = on_farm("submit", file, "--previews", "--json")
+        ended = command("--address", farm.address, "submit", file, "--previews", "--json")
 
     shots = [json.loads(line) for line in ended.lines if '"event": "shot"' in line]
-    told = {(shot["progress"] or {}).get("preview") for shot in shots}
+    told = [(shot["progress"] or {}).get("preview") for shot in shots]
     assert ended.code == 0
-    (first, *_) = [preview for preview in told if preview]
+    first = next(preview for preview in told if preview)
     assert Image.open(io.BytesIO(base64.b64decode(first))).size == (24, 8)
