@@ -41,7 +41,7 @@ def detect(environment: Mapping[str, str]) -> Protocol:
     term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
     if "TMUX" in environment or term.startswith(("screen", "tmux")):
         return Protocol.BLOCKS  # it passes no picture on, though the variables of others are there
-    if "KITTY_WINDOW_ID" in environment or term == "xterm-kitty" or program == "ghostty":
+    if "KITTY_WINDOW_ID" in environment or term in ("xterm-kitty", "xterm-ghostty"):
         return Protocol.KITTY
     if program in ("iTerm.app", "WezTerm") or environment.get("LC_TERMINAL") == "iTerm2":
         return Protocol.ITERM2

@@ -19,9 +19,9 @@ from svdfarm import Shot
 @dataclass(frozen=True)
 class _Shown:
     jpeg: bytes
-    number: int  # kitty's
-    picture: Text
-    row_count: int
+    number: int = 0  # kitty's
+    picture: Text | None = None  # with its title; None where it moves up with the text
+    row_count: int = 0
 
 
 class Previews:
@@ -59,7 +59,8 @@ class Previews:
             height -= shown.row_count
             if height < 0:
                 break
-            found.append(shown.picture)
+            if shown.picture is not None:
+                found.append(shown.picture)
         return found
 
     def close(self) -> None:
@@ -74,10 +75,10 @@ class Previews:
             return
         columns, rows = pictures.size_cells(picture, self._console.width)
         name = f"{printable(shot.display_name)} step {shot.progress.step if shot.progress else 0}"
-        if self._protocol is Protocol.ITERM2:  # it moves up with the text
+        if self._protocol is Protocol.ITERM2:
             self._console.print(Text(name, "dim"))
             self._console.print(pictures.iterm2_image(jpeg, columns, rows))
-            self._shown[shot.name] = _Shown(jpeg, 0, Text(), 0)
+            self._shown[shot.name] = _Shown(jpeg)
             return
         number = before.number if before is not None else self._next_number()
         if self._protocol is Protocol.KITTY:
