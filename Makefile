@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval test check ci proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval test chaos planted check ci proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -29,6 +29,14 @@ nano-eval: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# Breaks a farm under load; as CHAOS="--seed 3 --seconds 300 --database postgres --artifacts s3".
+chaos: setup
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# Whether that finds bugs that are put in for it.
+planted: setup
+	$(BIN)/python -m tests.chaos.planted
 
 check: setup proto-check
 	$(BIN)/ruff format --check .

@@ -81,10 +81,10 @@ def _time(act: Callable[[], object]) -> float:
 
 
 def _import_s() -> float:
-    """How long `import svdfarm` takes a process that has imported nothing; the middle of nine."""
+    """How long `import svdfarm` takes a new process: the least of 20, as others use the machine."""
     script = "import time; t = time.perf_counter(); import svdfarm; print(time.perf_counter() - t)"
     command = [sys.executable, "-c", script]
-    return round(statistics.median(float(subprocess.check_output(command)) for _ in range(9)), 3)
+    return round(min(float(subprocess.check_output(command)) for _ in range(20)), 3)
 
 
 def _raw(address: str, video: FinishedVideo) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from farm.jobs.params import Codec, Fit, ModelInfo, RenderParams
+from farm.jobs.codec import Codec
+from farm.jobs.params import Fit, ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb

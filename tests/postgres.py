@@ -17,9 +17,11 @@ from sqlalchemy import URL
 
 from farm.store.database import Database
 from farm.store.postgres import Postgres, read_url
+from tests.reaper import reaper
 
 _NOBODY = 65534
 _TEMPLATE = "migrated"
+_END = 'kill -QUIT $(head -n 1 "$1/data/postmaster.pid"); rm -rf "$1"'
 
 
 class PostgresServer:
@@ -106,10 +108,11 @@ def running_postgres() -> Iterator[PostgresServer]:
             bin_folder = folder / "pgserver" / "pginstall" / "bin"
             os.chown(folder, _NOBODY, _NOBODY)
         server = PostgresServer(folder, bin_folder)
-        server.init()
-        try:
-            yield server
-        finally:
-            server.stop()
+        with reaper(_END, folder):
+            server.init()
+            try:
+                yield server
+            finally:
+                server.stop()
     finally:
         shutil.rmtree(folder)

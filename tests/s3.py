@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from farm.store.bucket import Bucket
+from tests.reaper import reaper
 from tests.running import eventually, free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "farm", "AWS_SECRET_ACCESS_KEY": "of-the-farm"}
@@ -92,9 +93,10 @@ def running_s3() -> Iterator[S3Server]:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
             server = S3Server(ports["s3.port"], ports["filer.port"])
             try:
-                eventually(lambda: _answers(server, process, folder / "log"), timeout_s=60)
-                server.make_bucket()
-                yield server
+                with reaper('kill -KILL "$1"; rm -rf "$2"', process.pid, folder):
+                    eventually(lambda: _answers(server, process, folder / "log"), timeout_s=60)
+                    server.make_bucket()
+                    yield server
             finally:
                 process.kill()  # it would take its time, for data that nobody wants
                 process.wait()

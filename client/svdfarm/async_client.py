@@ -169,6 +169,10 @@ class AsyncClient:
         )
         return path
 
+    async def image(self, sha256: str) -> bytes:
+        """As `Client.image`."""
+        return await downloading.receive_image(self._connection, sha256)
+
     async def _video(self, name: str) -> Video:
         farm = self._connection
         request = rpc.GetShotRequest(name=name.removesuffix("/video"))

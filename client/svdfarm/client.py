@@ -150,6 +150,10 @@ class Client:
         """
         return run(self._client.download(video, path, overwrite=overwrite, progress=progress))
 
+    def image(self, sha256: str) -> bytes:
+        """An uploaded image's bytes, checked. Raises NotFound, DownloadBroken."""
+        return run(self._client.image(sha256))
+
 
 class _BlockingClient(AsyncClient):
     _connection_kind = BlockingConnection

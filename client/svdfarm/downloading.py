@@ -66,6 +66,22 @@ async def receive(
         )
 
 
+async def receive_image(connection: Connection, sha256: str) -> bytes:
+    """The bytes of an image that the farm has. Raises NotFound, DownloadBroken."""
+    patience = connection.patience()
+    request = rpc.DownloadImageRequest(name=f"images/{sha256}")
+    while True:  # at most 16 MiB: from the start again after a break
+        async with connection.stream(connection.render.DownloadImage, request) as responses:
+            try:
+                data = b"".join([response.data async for response in responses])
+            except grpc.RpcError as error:
+                await patience.bear(error)
+                continue
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise DownloadBroken(f"images/{sha256}: sha256 {found} arrived")
+        return data
+
+
 async def save(
     connection: Connection,
     video: Video,

@@ -52,7 +52,7 @@ RANGES: Mapping[str, Range] = {
     "max_guidance_scale": Range(0, 30, whole=False),
     "decode_chunk_size": Range(1, 128),
     "seed": Range(0, _SEED_MAX),
-    "crf": Range(0, 51),
+    "crf": Range(0, 63),
 }
 FITS = ("crop", "pad", "stretch")
 
@@ -61,7 +61,8 @@ FITS = ("crop", "pad", "stretch")
 class RenderParams:
     """The settings of one clip. None means the farm's or the model's default.
 
-    In what the farm answers only `decode_chunk_size` may be None: all frames decoded together.
+    In what the farm answers two may be None: `decode_chunk_size`, for all frames decoded together,
+    and `crf`, where the codec has one quality.
     Raises Rejected whose `violations` name each field, what was given and what is allowed.
     """
 
@@ -79,7 +80,7 @@ class RenderParams:
     decode_chunk_size: int | None = None
     seed: int | None = None
     fit: str | None = None  # crop, pad or stretch
-    codec: str | None = None
+    codec: str | None = None  # h264, h265, av1, prores, ffv1 or png
     crf: int | None = None
 
     def __post_init__(self) -> None:

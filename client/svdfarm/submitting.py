@@ -31,7 +31,7 @@ class NewShot:
     image: ImageSource | Image
     params: RenderParams = field(default_factory=RenderParams)
     name: str = ""  # unset: the image's file name
-    output_name: str = ""  # unset: the shot's name and .mp4
+    output_name: str = ""  # unset: the shot's name and the codec's extension
 
     @classmethod
     def again(cls, shot: Shot, **changes: Any) -> NewShot:

@@ -21,6 +21,8 @@ _KINDS: dict[grpc.StatusCode, type[errors.SvdfarmError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
 }
+# A gateway that stops ends calls under way as CANCELLED; gRPC says this where the client did.
+_OUR_OWN = ("Channel closed!", "Locally cancelled by application!")
 
 
 def translate(error: grpc.RpcError, address: str) -> errors.SvdfarmError:
@@ -28,6 +30,9 @@ def translate(error: grpc.RpcError, address: str) -> errors.SvdfarmError:
     details = _Details(error)
     kind = _KINDS.get(error.code(), errors.FarmFailed)
     message = details.message
+    ours = any(words in message for words in _OUR_OWN)
+    if error.code() is grpc.StatusCode.CANCELLED and not ours:
+        kind = errors.Unreachable
     if kind is errors.Unreachable:
         # gRPC's text names every address it tried; its end says what happened.
         message = f"no farm answers at {address} ({message.rsplit(': ', 1)[-1].strip('[]()')})"

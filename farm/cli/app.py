@@ -18,7 +18,9 @@ from farm.cli import (
     init,
     jobs,
     ladder,
+    model,
     prune,
+    receipts,
     render,
     server,
     submit,
@@ -86,8 +88,8 @@ def _farm(
 
     Settings come from flags, then FARM_* variables, then farm.toml in this folder.
 
-    Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed, 3 cancelled, 4 timed out,
-    5 no farm answers.
+    Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed or a video differs,
+    3 cancelled, 4 timed out, 5 no farm answers.
     """
     ctx.obj = Flags(address, token)
 
@@ -101,6 +103,8 @@ for _verbs in (
     prune,
     workers,
     render,
+    receipts,
+    model,
     init,
     doctor,
     server,

@@ -56,7 +56,7 @@ def lines(told: Estimate, price: Price | None) -> list[str]:
     count = f"{told.shot_count} shot{'s' * (told.shot_count > 1)}"
     found = [f"{count}; dry run: nothing was sent"]
     if told.cached_shot_count:
-        found.append(f"{told.cached_shot_count} of them were rendered before: they take nothing")
+        found.append(f"rendered before, and taken from there: {told.cached_shot_count}")
     known = told.shot_count - told.unknown_shot_count - told.cached_shot_count
     if known:
         how = "by such shots before"

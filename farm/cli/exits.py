@@ -11,6 +11,7 @@ class Exit(enum.IntEnum):
     SUCCEEDED = 0
     REFUSED = 1  # usage, bad input, or a file that could not be saved
     SHOTS_FAILED = 2
+    VIDEO_DIFFERS = 2  # of `farm verify`
     CANCELLED = 3
     TIMED_OUT = 4
     UNREACHABLE = 5

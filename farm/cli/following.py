@@ -9,20 +9,28 @@ from pathlib import Path
 
 from farm.cli import as_json as json_lines
 from farm.cli.exits import CommandFailed, Exit
+from farm.cli.sidecar import SidecarNotWritten, write_sidecar
 from farm.cli.views import JsonView, PlainView, View
 from farm.jobs import names
 from farm.jobs.params import NOTES
+from farm.render.errors import VideoUnreadable
 from svdfarm import Job, JobHandle, JobState, Shot, errors
 
 
 class Saver:
-    """Saves finished videos in one folder, each once; `failed` tells whether one was not."""
+    """Saves finished videos in one folder, each once; `failed` tells whether one was not.
 
-    def __init__(self, handle: JobHandle, view: View, folder: Path, *, overwrite: bool) -> None:
+    With `receipts`, each video's receipt goes beside it.
+    """
+
+    def __init__(
+        self, handle: JobHandle, view: View, folder: Path, *, overwrite: bool, receipts: bool
+    ) -> None:
         self._handle = handle
         self._view = view
         self._folder = folder
         self._overwrite = overwrite
+        self._receipts = receipts
         self._seen: set[str] = set()
         self.failed = False
 
@@ -35,13 +43,21 @@ class Saver:
             path = self._folder / names.check_output_name(shot.output_name)
             was_there = path.exists() and not self._overwrite
             self._handle.finished(shot).save(path, overwrite=self._overwrite)
+            if self._receipts:
+                write_sidecar(path, overwrite=self._overwrite)
         except errors.TargetExists as error:
             self._refuse(
                 shot,
                 f"{error}; --overwrite replaces it, "
                 f"`farm download {self._handle.name} --out DIR` saves elsewhere",
             )
-        except (errors.SaveFailed, errors.NotFound, names.NameInvalid) as error:
+        except (
+            errors.SaveFailed,
+            errors.NotFound,
+            names.NameInvalid,
+            VideoUnreadable,
+            SidecarNotWritten,
+        ) as error:
             self._refuse(shot, str(error))
         else:
             self._view.saved(shot, shot.video, path, skipped=was_there)
@@ -106,11 +122,13 @@ def watch_and_save(
     *,
     previews: bool = False,
     overwrite: bool,
+    receipts: bool,
     timeout_s: float | None,
 ) -> Exit:
     """Follows the job to its end; Ctrl-C and a timeout leave it running and say how to go on."""
     again = f"farm watch {handle.name}" + (f" --out {folder}" if folder else "")
-    saver = Saver(handle, view, folder, overwrite=overwrite) if folder else None
+    again += " --receipts" if folder and receipts else ""
+    saver = Saver(handle, view, folder, overwrite=overwrite, receipts=receipts) if folder else None
     try:
         with view:
             return follow(handle, view, saver, previews=previews, timeout_s=timeout_s)

@@ -16,6 +16,7 @@ from farm.cli.options import (
     JobName,
     Out,
     Overwrite,
+    Receipts,
     ShowPreviews,
     Timeout,
     Token,
@@ -38,6 +39,7 @@ def watch(
     previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -53,7 +55,13 @@ def watch(
     ) as client:
         folder = following.check_writable(out) if out else None
         return following.watch_and_save(
-            client.job(job), view, folder, previews=previews, overwrite=overwrite, timeout_s=timeout
+            client.job(job),
+            view,
+            folder,
+            previews=previews,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
         )
 
 
@@ -122,6 +130,7 @@ def download(
     job: JobName,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.")],
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -137,7 +146,8 @@ def download(
         handle = client.job(job)
         found = handle.get()
         view = views.JsonView() if as_json else views.PlainView()
-        saver = following.Saver(handle, view, following.check_writable(out), overwrite=overwrite)
+        folder = following.check_writable(out)
+        saver = following.Saver(handle, view, folder, overwrite=overwrite, receipts=receipts)
         for shot in handle.shots():
             saver.save(shot)
     if not found.state.final:

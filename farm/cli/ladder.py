@@ -19,6 +19,7 @@ from farm.cli.options import (
     JobName,
     Out,
     Overwrite,
+    Receipts,
     Timeout,
     Token,
 )
@@ -107,6 +108,7 @@ def promote(
     ] = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -144,7 +146,14 @@ def promote(
         if detach:
             following.print_detached(made, len(picks), as_json=as_json)
             return Exit.SUCCEEDED
-        return following.watch_and_save(made, view, folder, overwrite=overwrite, timeout_s=timeout)
+        return following.watch_and_save(
+            made,
+            view,
+            folder,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
+        )
 
 
 def save_sheet(handle: JobHandle, folder: Path, *, overwrite: bool) -> None:

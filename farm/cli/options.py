@@ -62,6 +62,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are there with other bytes.")
 ]
+Receipts = Annotated[
+    bool, typer.Option("--receipts", help="Save each video's receipt beside it, as NAME.json.")
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="Where the videos go.", show_default=False),

@@ -19,6 +19,7 @@ from farm.cli.jobs_file.keys import ENCODING_KEYS, KEY_OF_FIELD, PARAM_KEYS, Key
 from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
 from farm.cli.jobs_file.plan import Plan, PlannedShot
 from farm.cli.jobs_file.reader import read
+from farm.cli.sidecar import sidecar_path
 from farm.jobs import draft
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from svdfarm import Client, Estimate, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
@@ -83,22 +84,26 @@ def load_images(plan: Plan) -> Mapping[str, images.Image]:
     return {source: image for source, image in loaded.items() if isinstance(image, images.Image)}
 
 
-def check_targets(plan: Plan, folder: Path) -> None:
-    """Raises CommandFailed where a video's file is there and the video cannot be the same one.
+def check_targets(plan: Plan, folder: Path, *, receipts: bool) -> None:
+    """Raises CommandFailed where a file is there that is to be saved, and cannot be the same one.
 
     With a seed in the file the video may come out byte for byte: that is seen when it is saved.
     """
     taken = [
         path
         for shot in plan.shots
-        if os.path.lexists(path := folder / shot.output_name)
-        and ("seed" not in shot.places or not path.is_file())
+        for path in _targets(folder / shot.output_name, receipts=receipts)
+        if os.path.lexists(path) and ("seed" not in shot.places or not path.is_file())
     ]
     if taken:
         more = f" and {len(taken) - 1} more are" if len(taken) > 1 else " is"
         raise CommandFailed(
             f"{taken[0]}{more} there already; give another --out, or --overwrite to replace"
         )
+
+
+def _targets(video: Path, *, receipts: bool) -> list[Path]:
+    return [video, sidecar_path(video)] if receipts else [video]
 
 
 def send(

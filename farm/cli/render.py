@@ -56,10 +56,13 @@ def render(
         int | None, _number("N", "Frames decoded at a time.  [default: all]")
     ] = None,
     seed: Annotated[int | None, _number("N", "[default: drawn, one for each image]")] = None,
-    crf: Annotated[int | None, _number("N", "0 to 51; less is better.  [default: 17]")] = None,
-    file_format: Annotated[
-        str, typer.Option("--format", metavar="mp4|png", help="One video, or lossless frames.")
-    ] = "mp4",
+    codec: Annotated[
+        str | None,
+        _number("h264|h265|av1|prores|ffv1|png", "png: zipped frames.  [default: h264]"),
+    ] = None,
+    crf: Annotated[
+        int | None, _number("N", "Less is better.  [default: 17; h265: 18, av1: 24]")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     dtype: Annotated[
         str | None,
@@ -95,6 +98,7 @@ def render(
         "max_guidance_scale": max_guidance_scale,
         "decode_chunk_size": decode_chunk_size,
         "seed": seed,
+        "codec": codec,
         "crf": crf,
     }
     return rendering.render(
@@ -103,7 +107,6 @@ def render(
             folder=out,
             params=rendering.read_params(size, given),
             model=model,
-            file_format=file_format,
             device=device,
             dtype=dtype,
             engine=engine,

@@ -16,6 +16,7 @@ from farm.cli.options import (
     ConnectTimeout,
     Out,
     Overwrite,
+    Receipts,
     ShowPreviews,
     Timeout,
     Token,
@@ -54,6 +55,7 @@ def submit(
     previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
+    receipts: Receipts = False,
     timeout: Timeout = None,
     request_id: Annotated[
         str | None,
@@ -102,7 +104,7 @@ def submit(
     if not detach:
         following.check_writable(folder)
         if not overwrite and request_id is None:
-            planning.check_targets(plan, folder)
+            planning.check_targets(plan, folder, receipts=receipts)
     with connecting.client(
         ctx,
         address,
@@ -117,7 +119,13 @@ def submit(
             following.print_detached(handle, len(plan.shots), as_json=as_json)
             return Exit.SUCCEEDED
         ended = following.watch_and_save(
-            handle, view, folder, previews=previews, overwrite=overwrite, timeout_s=timeout
+            handle,
+            view,
+            folder,
+            previews=previews,
+            overwrite=overwrite,
+            receipts=receipts,
+            timeout_s=timeout,
         )
         if draft:
             ladder.save_sheet(handle, folder, overwrite=overwrite)

@@ -371,7 +371,7 @@ class Agent:
             self._report(holding, report)
 
     def _write(self, holding: Holding, rendered: Rendered) -> pb.SessionRequest:
-        path = self._folder / f"{uuid.uuid4().hex}.mp4"
+        path = self._folder / f"{uuid.uuid4().hex}.{rendered.params.container}"
         video = rendered.write(path)
         holding.video = path
         lease = holding.lease

@@ -20,7 +20,7 @@ def progress(
 def done(lease: pb.Lease, video: Video) -> pb.SessionRequest:
     """It is rendered, and this is the video that was sent."""
     told = resources_pb2.Video(
-        media_type="video/mp4",
+        media_type=video.media_type,
         size_bytes=video.size_bytes,
         sha256=video.sha256,
         frame_count=video.frame_count,

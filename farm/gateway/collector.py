@@ -22,20 +22,41 @@ class Collector:
     def __init__(self, store: Store, retention_s: float | None) -> None:
         self._store = store
         self._retention_s = retention_s
+        self._prunes: set[asyncio.Task[Holdings]] = set()
 
     async def run(self) -> None:
-        """Ends deletions that a crash cut off and, with a retention, prunes; until cancelled."""
-        while True:
-            try:
-                await self._sweep()
-                if self._retention_s is not None:
-                    await self.prune(Policy(self._retention_s))
-            except Exception as error:  # a full disk, a store that is away: it may come back
-                log.error("prune.failed", exc_info=error)
-            await asyncio.sleep(_EVERY_S)
+        """Ends what a crash cut off, of deletions and of files; with a retention, prunes as well.
+
+        Until cancelled.
+        """
+        try:
+            while True:
+                await self._collect()
+                await asyncio.sleep(_EVERY_S)
+        finally:
+            for prune in self._prunes:
+                prune.cancel()
+
+    async def _collect(self) -> None:
+        try:
+            await self._sweep()
+            await asyncio.to_thread(self._store.blobs.remove_leftovers)
+            if self._retention_s is not None:
+                await self.prune(Policy(self._retention_s))
+        except Exception as error:  # a full disk, a store that is away: it may come back
+            log.error("prune.failed", exc_info=error)
 
     async def prune(self, policy: Policy, *, dry_run: bool = False) -> Holdings:
-        """Deletes what `policy` lets go; returns what was deleted, or with `dry_run` would be."""
+        """Deletes what `policy` lets go; returns what was deleted, or with `dry_run` would be.
+
+        Goes on to its end where the caller waits no longer: thousands of jobs take minutes.
+        """
+        prune = asyncio.create_task(self._prune(policy, dry_run=dry_run))
+        self._prunes.add(prune)
+        prune.add_done_callback(self._prunes.discard)
+        return await asyncio.shield(prune)
+
+    async def _prune(self, policy: Policy, *, dry_run: bool) -> Holdings:
         database, blobs = self._store.database, self._store.blobs
         now_s = self._store.clock.wall_s()
         files = await asyncio.to_thread(blobs.files)

@@ -12,7 +12,6 @@ from svdfarm.v1 import render_service_pb2 as render_pb
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
 
-MEDIA_TYPE = "video/mp4"
 _SHOT_NAME = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
 
 
@@ -53,7 +52,7 @@ def shot_to_wire(shot: Shot, progress: pb.Progress | None = None) -> pb.Shot:
         message.video.CopyFrom(
             pb.Video(
                 name=f"{shot.key}/video",
-                media_type=MEDIA_TYPE,
+                media_type=shot.params.container.media_type,
                 size_bytes=shot.video.size_bytes,
                 sha256=shot.video.sha256,
                 frame_count=shot.video.frame_count,

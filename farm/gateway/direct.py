@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection
 
-from farm.gateway.mp4 import Mp4Torn, check_boxes
-from farm.gateway.upload import UploadRefused, or_delete, record
+from farm.container.reading import Torn
+from farm.container.whole import check_whole
+from farm.gateway.upload import UploadRefused, claimed_container, or_delete, record
+from farm.jobs.codec import Container
 from farm.jobs.retention import GRACE_S
 from farm.jobs.retry import Reason
 from farm.store.records import Lease, Video
@@ -35,9 +37,14 @@ async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb
     if store.links is None or not fits:
         return session_pb.UploadLink()
     try:
+        container = claimed_container(video)
+    except UploadRefused:  # which it is told when it is done
+        return session_pb.UploadLink()
+    key = lease.video_key(video.sha256, container)
+    try:
         # Role keys may have to be fetched anew first.
         link = await asyncio.to_thread(
-            store.links.sign, lease.video_key(video.sha256), video.sha256, video.size_bytes
+            store.links.sign, key, video.sha256, video.size_bytes, container.media_type
         )
     except Exception as error:  # the wall: a worker that got no answer would wait
         log.error("link.not_signed", shot=str(lease.shot), exc_info=error)
@@ -58,10 +65,12 @@ async def publish_uploaded(
     """
     if store.links is None or not _SHA256.fullmatch(claimed.sha256):
         raise UploadRefused(Reason.VIDEO_BROKEN, "there was no link to upload the video with")
-    video = Video(
-        lease.video_key(claimed.sha256), claimed.sha256, claimed.size_bytes, claimed.frame_count
+    container = claimed_container(claimed)
+    key = lease.video_key(claimed.sha256, container)
+    video = Video(key, claimed.sha256, claimed.size_bytes, claimed.frame_count)
+    ending = _publish(
+        store, store.links, lease, claimed, video, container, render_duration_s, identities
     )
-    ending = _publish(store, store.links, lease, claimed, video, render_duration_s, identities)
     return await or_delete(store, video.key, ending)
 
 
@@ -71,6 +80,7 @@ async def _publish(
     lease: Lease,
     claimed: pb.Video,
     video: Video,
+    container: Container,
     render_duration_s: float,
     identities: Mapping[str, str],
 ) -> bool:
@@ -84,7 +94,7 @@ async def _publish(
                 f"{found.size_bytes} bytes with SHA-256 {sha256} are in the bucket, the worker "
                 f"uploaded {video.size_bytes} with {video.sha256}",
             )
-        await asyncio.to_thread(_check_boxes, store, video)
+        await asyncio.to_thread(_check_whole, store, video, container)
     except FileNotFoundError as error:
         raise UploadRefused(
             Reason.VIDEO_BROKEN, "the video that the worker uploaded is not in the bucket"
@@ -108,9 +118,9 @@ async def _hash(store: Store, key: str) -> str:
     return digest.hexdigest()
 
 
-def _check_boxes(store: Store, video: Video) -> None:
+def _check_whole(store: Store, video: Video, container: Container) -> None:
     try:
         with store.blobs.reader(video.key) as file:
-            check_boxes(file, video.size_bytes)
-    except Mp4Torn as error:
+            check_whole(file, video.size_bytes, container)
+    except Torn as error:
         raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error

@@ -233,7 +233,8 @@ def _read_shot(
     except NameInvalid as error:
         raise invalid(f"{field}.display_name", str(error)) from error
     try:
-        output_name = check_output_name(message.output_name or f"{display_name}.mp4")
+        output_name = message.output_name or f"{display_name}.{params.container}"
+        check_output_name(output_name, [params.container])
     except NameInvalid as error:
         raise invalid(f"{field}.output_name", str(error)) from error
     key = cache_key(image_sha256, params, model.identity)

@@ -31,7 +31,7 @@ from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
 from farm.store import attempts, cached, history, inputs, jobs
 from farm.store.errors import NotFound
-from farm.store.records import Job, Shot
+from farm.store.records import Job, Shot, image_key
 from farm.store.requeue import requeue_job
 from farm.store.room import Room
 from farm.store.store import Store
@@ -92,6 +92,19 @@ class RenderService(pb_grpc.RenderServiceServicer):
         """Tells whether an image is here."""
         sha256 = names.image_sha256(request.name)
         return image_to_wire(await intake.find_image(self._store, sha256))
+
+    @streaming
+    async def DownloadImage(  # noqa: N802
+        self, request: pb.DownloadImageRequest, context: Context
+    ) -> AsyncGenerator[pb.DownloadImageResponse, None]:
+        """An image's bytes."""
+        sha256 = names.image_sha256(request.name)
+        await intake.find_image(self._store, sha256)
+        try:
+            async for data in self._store.blobs.read(image_key(sha256)):
+                yield pb.DownloadImageResponse(data=data)
+        except FileNotFoundError as error:
+            raise NotFound("image", request.name) from error
 
     @unary
     async def CreateJob(  # noqa: N802

@@ -14,6 +14,7 @@ from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.workers import Worker
 from farm.jobs.retry import Reason
+from farm.jobs.states import Wish
 from farm.store import leases
 from farm.store.errors import StoreAway, is_disk_full
 from farm.store.records import Lease
@@ -47,14 +48,15 @@ class Reports:
         """Publishes a video and tells the worker how its attempt ended.
 
         Where the farm's own store cannot take it, or not even record a failure, the session ends:
-        the worker keeps its video and brings it again.
+        the worker keeps its video and brings it again. One that nobody wants any more is let go.
         """
         try:
             self._settle(worker, lease, await self._publish(worker, lease, done, upload))
         except Exception as error:  # the wall of this task
             log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
-            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            worker.outbox.put_nowait(None)
+            if not await self._let_go(worker, lease):
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                worker.outbox.put_nowait(None)
         finally:
             upload.discard()
 
@@ -110,6 +112,18 @@ class Reports:
         accepted = await self._store.database.write(leases.release, lease, now_s)
         self._dispatcher.settled(worker, lease)
         self._answer(worker, lease, accepted)  # it answers our own Cancel: never late
+
+    async def _let_go(self, worker: Worker, lease: Lease) -> bool:
+        """Ends an attempt whose video could not be kept, if its job is being cancelled."""
+        try:
+            wishes = await self._store.database.read(leases.wishes, {worker.id})
+            if wishes.get(lease.token) is not Wish.CANCEL:
+                return False
+            await self.released(worker, lease)
+        except Exception as error:  # nothing can be recorded: the worker comes again
+            log.error("release.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            return False
+        return True
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
         if not accepted:

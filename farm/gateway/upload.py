@@ -13,12 +13,14 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 
-from farm.gateway.mp4 import Mp4Torn, check_mp4
+from farm.container.reading import Torn
+from farm.container.whole import check_whole
 from farm.jobs.cache import cache_key
+from farm.jobs.codec import Container, container_of
 from farm.jobs.retry import Reason
 from farm.store import deletion, jobs, leases
 from farm.store.blobs import Content
-from farm.store.errors import StoreAway
+from farm.store.errors import NotFound, StoreAway
 from farm.store.records import Lease, Video
 from farm.store.store import Store
 from svdfarm.v1 import resources_pb2 as pb
@@ -124,15 +126,19 @@ async def publish(
             f"{upload.size_bytes} bytes with SHA-256 {sha256} came, the worker sent "
             f"{claimed.size_bytes} with {claimed.sha256}",
         )
+    container = claimed_container(claimed)
     try:
-        check_mp4(upload.content)
-    except Mp4Torn as error:
+        content = upload.content
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            check_whole(file, upload.size_bytes, container)
+    except Torn as error:
         raise UploadRefused(Reason.VIDEO_BROKEN, str(error)) from error
-    video = Video(lease.video_key(sha256), sha256, upload.size_bytes, claimed.frame_count)
+    key = lease.video_key(sha256, container)
+    video = Video(key, sha256, upload.size_bytes, claimed.frame_count)
     now_s = store.clock.wall_s()
     ending = store.publish(
         video.key,
-        upload.content,
+        content,
         record,
         lease,
         claimed,
@@ -142,6 +148,14 @@ async def publish(
         now_s,
     )
     return await or_delete(store, video.key, ending)
+
+
+def claimed_container(claimed: pb.Video) -> Container:
+    """The kind of file that the worker says it made. Raises UploadRefused."""
+    try:
+        return container_of(claimed.media_type)
+    except ValueError as error:
+        raise UploadRefused(Reason.VIDEO_BROKEN, f"the video's media type {error}") from error
 
 
 async def or_delete(store: Store, key: str, ending: Awaitable[bool]) -> bool:
@@ -173,9 +187,21 @@ def record(
     identities: Mapping[str, str],
     now_s: float,
 ) -> bool:
-    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused."""
-    shot = jobs.get_shot(conn, lease.shot)
+    """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused.
+
+    False: the lease was lost, perhaps with the whole job, which ended by another attempt.
+    """
+    try:
+        shot = jobs.get_shot(conn, lease.shot)
+    except NotFound:
+        return False
     wanted = shot.params
+    if claimed.media_type != wanted.container.media_type:
+        raise UploadRefused(
+            Reason.VIDEO_BROKEN,
+            f"the video is {claimed.media_type}; {wanted.codec} in {wanted.container.media_type} "
+            "was asked for",
+        )
     if (claimed.frame_count, claimed.width_px, claimed.height_px) != (
         wanted.frame_count,
         wanted.width_px,

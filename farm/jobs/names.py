@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from farm.jobs.codec import Container
 
 OUTPUT_NAME_LIMIT_BYTES = 120
-OUTPUT_NAME_DEFAULT = "{shot}.mp4"
+OUTPUT_NAME_DEFAULT = "{shot}.{extension}"
 OUTPUT_NAME_FIELDS = frozenset(
     {
         "shot",
@@ -26,12 +28,14 @@ OUTPUT_NAME_FIELDS = frozenset(
         "max_guidance_scale",
         "decode_chunk_size",
         "fit",
+        "codec",
         "crf",
+        "extension",
     }
 )
 SHOT_NAME_LIMIT = 128
 _SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_SAFE_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.mp4")
+_SAFE_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.([a-z0-9]+)")
 
 
 class NameInvalid(ValueError):
@@ -55,19 +59,21 @@ def template_fields(template: str) -> frozenset[str]:
     return frozenset(used)
 
 
-def fill_template(template: str, fields: Mapping[str, object]) -> str:
+def fill_template(template: str, fields: Mapping[str, object], container: Container) -> str:
     """The file name of one shot's video. Raises NameInvalid when it is not a safe file name."""
     template_fields(template)
     name = template.format_map({field: _text(value) for field, value in fields.items()})
-    return check_output_name(name)
+    return check_output_name(name, [container])
 
 
-def check_output_name(name: str) -> str:
+def check_output_name(name: str, containers: Collection[Container] = tuple(Container)) -> str:
     """`name` itself, if a video may be saved under it in a folder of the user's choice."""
-    if len(name.encode()) > OUTPUT_NAME_LIMIT_BYTES or not _SAFE_OUTPUT_NAME.fullmatch(name):
+    match = _SAFE_OUTPUT_NAME.fullmatch(name)
+    if match is None or match[1] not in containers or len(name.encode()) > OUTPUT_NAME_LIMIT_BYTES:
+        endings = " or ".join(f".{container}" for container in containers)
         raise NameInvalid(
             f"output name {name!r}; allowed: letters, digits, '.', '_' and '-', not starting "
-            f"with '.', ending in .mp4, at most {OUTPUT_NAME_LIMIT_BYTES} bytes"
+            f"with '.', ending in {endings}, at most {OUTPUT_NAME_LIMIT_BYTES} bytes"
         )
     return name
 

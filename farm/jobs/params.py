@@ -13,6 +13,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from farm.jobs.codec import Codec, Container
+
 SEED_MAX = 2**63 - 1
 MAX_SHOTS_PER_JOB = 10_000
 
@@ -25,17 +27,12 @@ class Fit(enum.StrEnum):
     STRETCH = "stretch"  # the SVD guide's image.resize((width, height))
 
 
-class Codec(enum.StrEnum):
-    """The file that the frames become."""
-
-    H264 = "h264"
-
-
 @dataclass(frozen=True)
 class RenderParams:
     """The settings of one clip. `None` means: the model's or the farm's default.
 
-    After `resolve` only `decode_chunk_size` may be None: all frames are then decoded together.
+    After `resolve` only two may be None: `decode_chunk_size`, for all frames decoded together, and
+    `crf`, where the codec has one quality.
     """
 
     model: str | None = None
@@ -54,6 +51,11 @@ class RenderParams:
     fit: Fit | None = None
     codec: Codec | None = None
     crf: int | None = None
+
+    @property
+    def container(self) -> Container:
+        """The kind of file that the frames go into."""
+        return (self.codec or Codec.H264).container
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,17 @@ RANGES: Mapping[str, Range] = {
     "max_guidance_scale": Range(0, 30, whole=False),
     "decode_chunk_size": Range(1, 128),
     "seed": Range(0, SEED_MAX),
-    "crf": Range(0, 51),
+    "crf": Range(0, 63),
 }
+
+# Of the codecs that take a crf; the others have one quality. av1 takes 0 for none given.
+CRF_RANGES: Mapping[Codec, Range] = {
+    Codec.H264: Range(0, 51),
+    Codec.H265: Range(0, 51),
+    Codec.AV1: Range(1, 63),
+}
+# Where a difference is no longer seen; benchmarks/results/codecs.json has what each costs.
+CRF_DEFAULTS: Mapping[Codec, int] = {Codec.H264: 17, Codec.H265: 18, Codec.AV1: 24}
 
 
 def problems(params: RenderParams) -> Iterator[Problem]:
@@ -122,6 +133,13 @@ def problems(params: RenderParams) -> Iterator[Problem]:
     chunk, frames = params.decode_chunk_size, params.frame_count
     if chunk is not None and frames is not None and chunk > frames:
         yield Problem("decode_chunk_size", str(chunk), f"from 1 to frame_count ({frames})")
+    codec, crf = params.codec or Codec.H264, params.crf
+    if crf is not None and RANGES["crf"].admits(crf):
+        of_codec = CRF_RANGES.get(codec)
+        if of_codec is None:
+            yield Problem("crf", str(crf), f"none, as codec {codec} has one quality")
+        elif not of_codec.admits(crf):
+            yield Problem("crf", str(crf), f"{of_codec} with codec {codec}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +163,6 @@ DEFAULTS = RenderParams(
     max_guidance_scale=3.0,
     fit=Fit.CROP,
     codec=Codec.H264,
-    crf=17,
 )
 
 # Frame counts are the checkpoints' `num_frames`; the size is what Stability trained them on.
@@ -163,7 +180,9 @@ KNOWN_MODELS: Mapping[str, ModelInfo] = {model.name: model for model in (SVD, SV
 def with_defaults(params: RenderParams) -> RenderParams:
     """`params` with the defaults that no model decides."""
     given = {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
-    return dataclasses.replace(DEFAULTS, **given)
+    filled = dataclasses.replace(DEFAULTS, **given)
+    crf = None if filled.codec is None else CRF_DEFAULTS.get(filled.codec)
+    return dataclasses.replace(filled, crf=_first(params.crf, crf))
 
 
 def resolve(params: RenderParams, model: ModelInfo, seed: int) -> RenderParams:

@@ -1,4 +1,4 @@
-"""Frames to files: an H.264 MP4 that says what it was made from, or lossless PNGs."""
+"""Frames to files: a video, or a zip of pictures, that says what it was made from."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import json
 import os
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from farm.jobs.params import Codec, RenderParams
+from farm.container.archive import RECEIPT_NAME
+from farm.jobs.codec import Codec
+from farm.jobs.params import CRF_RANGES, RenderParams
 from farm.render import ffmpeg
+from farm.render.codecs import FORMATS
 from farm.render.errors import ParamsRejected
 
-# BT.709 in limited range, converted and tagged: players take untagged files for either matrix.
-# accurate_rnd: without it the conversion itself is off by a tenth of a level.
-COLOURS = (
-    *("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd"),
-    *("-colorspace", "bt709", "-color_primaries", "bt709"),
-    *("-color_trc", "bt709", "-color_range", "tv"),
-)
+# Of all files in a zip, so that the same frames give the same bytes; a zip knows no earlier time.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def encode(
@@ -33,37 +32,34 @@ def encode(
 ) -> None:
     """Write frames (frame, height, width, channel) in [0, 1] as the video `path`.
 
-    It plays at playback_fps and carries `receipt` as JSON in its comment. The file appears whole,
-    under its own name, or not at all. Blocks while a process of its own encodes; call it in a
-    thread to go on rendering.
+    It plays at playback_fps and carries `receipt` as JSON: in its comment, or in a zip as
+    receipt.json. The file appears whole, under its own name, or not at all. Blocks while a process
+    of its own encodes; call it in a thread to go on rendering.
 
     Raises EncoderMissing, DiskFull, EncodeFailed.
     """
-    if params.playback_fps is None or params.crf is None or params.codec is None:
+    codec = params.codec
+    if (
+        params.playback_fps is None
+        or codec is None
+        or (params.crf is None) == (codec in CRF_RANGES)
+    ):
         raise ParamsRejected(
             "playback_fps, crf or codec is not set. Fill in the defaults with "
             "farm.jobs.params.resolve."
         )
-    height, width = frames.shape[1:3]
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    source += ["-framerate", str(params.playback_fps), "-i", "pipe:0"]
     # ASCII JSON: the metadata of an MP4 has no encoding that every reader agrees on.
-    comment = ["-metadata", f"comment={json.dumps(receipt, sort_keys=True)}"]
+    told = json.dumps(receipt, sort_keys=True)
     with _whole_file(path) as partial:
-        target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{partial}"]
-        _run([*source, *_codec(params.codec, params.crf), *comment, *target], frames, path)
-
-
-def write_frames(frames: NDArray[np.float32], directory: Path) -> list[Path]:
-    """Write frames as directory/00000.png and so on: lossless, and diffusers' own 8-bit values."""
-    paths = []
-    directory.mkdir(parents=True, exist_ok=True)
-    for index, frame in enumerate(frames):
-        path = directory / f"{index:05d}.png"
-        with _whole_file(path) as partial:
-            Image.fromarray(to_8_bit(frame)).save(partial, format="PNG")
-        paths.append(path)
-    return paths
+        if codec is Codec.PNG:
+            _write_zip(frames, told, partial)
+            return
+        height, width = frames.shape[1:3]
+        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+        source += ["-framerate", str(params.playback_fps), "-i", "pipe:0"]
+        how = FORMATS[codec]
+        target = ["-metadata", f"comment={told}", "-movflags", "+faststart", "-f", how.muxer]
+        _run([*source, *how.arguments(params.crf), *target, "-y", f"file:{partial}"], frames, path)
 
 
 def to_8_bit(frame: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -71,13 +67,14 @@ def to_8_bit(frame: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (frame * 255).round().astype(np.uint8)
 
 
-def _codec(codec: Codec, crf: int) -> list[str]:
-    match codec:
-        case Codec.H264:
-            # 4:2:0, the only chroma that every browser decodes.
-            how = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p"]
-            return [*how, *COLOURS]
-    assert_never(codec)
+def _write_zip(frames: NDArray[np.float32], receipt: str, path: Path) -> None:
+    """00000.png and so on, lossless, and the receipt."""
+    with zipfile.ZipFile(path, "w") as archive:  # stored: a PNG is compressed
+        for index, frame in enumerate(frames):
+            picture = Image.fromarray(to_8_bit(frame))
+            with archive.open(zipfile.ZipInfo(f"{index:05d}.png", _ZIP_TIME), "w") as file:
+                picture.save(file, format="PNG")
+        archive.writestr(zipfile.ZipInfo(RECEIPT_NAME, _ZIP_TIME), receipt)
 
 
 def _run(arguments: list[str], frames: NDArray[np.float32], path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from farm.render.latent_colours import draw_preview, fit_colours
 from farm.render.load import Model
 from farm.render.memory import Memory, place
 from farm.render.preview import Previews
+from farm.render.receipt import Numerics
 from farm.render.settings import ClipSettings, settle
 
 # stock: diffusers' modules as they are. default: the fastest exact ones, which today are the same.
@@ -104,16 +106,26 @@ class Engine:
         finally:
             self._placement.after_clip()
 
-    def receipt(self) -> dict[str, Any]:
-        """What a clip's pixels depend on besides its settings, for the receipt."""
-        model = self.model
+    @property
+    def numerics(self) -> Numerics:
+        """How clips are computed now."""
+        return Numerics(
+            engine=self.engine,
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            forward_chunking=self.memory.forward_chunking,
+        )
+
+    def environment(self) -> dict[str, Any]:
+        """What nobody chose for a clip, and what may yet round its pixels in another way."""
+        on_gpu = self.model.device.type == "cuda"
         return {
-            "model": {"name": model.info.name, **asdict(model.provenance), "note": model.note},
-            "engine": self.engine,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": device_name(model.device),
+            "device": device_name(self.model.device),
             "threads": torch.get_num_threads(),
-            "memory": asdict(self.memory),
+            "processor": platform.machine(),
+            "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+            "cuda": torch.version.cuda if on_gpu else None,
+            "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+            "model_offload": self.memory.model_offload,
         }
 
     @torch.no_grad()

@@ -13,7 +13,8 @@ RenderError
 │   ├── EncoderMissing          there is no ffmpeg to start
 │   └── DiskFull                no room for the video
 ├── VideoBroken                 the video that was written is not the clip that was rendered
-└── VideoUnreadable             a file that does not decode, or carries no receipt
+├── VideoUnreadable             a file that does not decode, or carries no receipt
+└── InputsDiffer                a receipt's clip is not the one that can be rendered here
 
 `reason` is the word that travels on the wire and in the store; it never changes meaning.
 """
@@ -105,3 +106,9 @@ class VideoUnreadable(RenderError):
     """The file does not decode as a video, or carries no receipt."""
 
     reason = "VIDEO_UNREADABLE"
+
+
+class InputsDiffer(RenderError):
+    """A clip cannot be rendered again here: its image, model or settings are others."""
+
+    reason = "INPUTS_DIFFER"

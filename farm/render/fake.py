@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 
@@ -13,9 +14,10 @@ from farm.jobs.retry import MemoryProfile
 from farm.render.errors import RenderCancelled
 from farm.render.image import open_image
 from farm.render.preview import Previews, make_jpeg, pick
-from farm.render.receipt import build_receipt
+from farm.render.receipt import ClipInputs, Numerics, build_receipt
 from farm.render.renderer import Cancelled, OnStep, Rendered
 from farm.render.settings import ClipSettings, settle
+from farm.render.versions import versions
 
 NOTE = "no model: a moving gradient"
 
@@ -51,17 +53,24 @@ class FakeRenderer:
                 previews.show(_preview(settings, mean))
             if on_step is not None:
                 on_step(step + 1, settings.step_count)
-        rendered_by = {
-            "model": {"name": self.info.name, "note": self.note},
-            "engine": "fake",
-            "device": self.device,
-            "memory": memory.name,
-        }
+        chunked = memory >= MemoryProfile.SMALLEST
+        numerics = Numerics(engine="fake", dtype="float32", forward_chunking=chunked)
+        image_sha256 = hashlib.sha256(image).hexdigest()
+        offload = memory >= MemoryProfile.OFFLOAD
         return Rendered(
             frames=_gradient(settings, mean),
             params=params,
             durations_s={"denoise": time.perf_counter() - started},
-            receipt=build_receipt(params, image, rendered_by),
+            receipt=build_receipt(
+                params,
+                ClipInputs(image_sha256, settings, {}, numerics),
+                model={"name": self.info.name, "note": self.note},
+                environment={
+                    "device": self.device,
+                    "model_offload": offload,
+                    "versions": versions(),
+                },
+            ),
         )
 
 

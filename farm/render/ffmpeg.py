@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 from farm.render.errors import DiskFull, EncodeFailed, EncoderMissing
 
 NO_SPACE = "No space left on device"  # strerror(ENOSPC), which ffmpeg prints
+
+# The AV1 encoder's own loglevel: it would print its settings, and hide what went wrong.
+_QUIET = {"SVT_LOG": "1"}
 
 # How much of what ffmpeg said goes into an error.
 LAST_LINES = 12
@@ -25,11 +30,28 @@ def binary() -> str:
     return path
 
 
+def version() -> str:
+    """What ffmpeg calls itself, or EncoderMissing."""
+    return _version(binary())
+
+
+@functools.cache
+def _version(path: str) -> str:
+    try:
+        said = subprocess.run([path, "-version"], capture_output=True, text=True).stdout
+    except OSError as error:
+        raise EncoderMissing(_missing(f"{path}: {error.strerror}")) from error
+    words = said.split(maxsplit=3)
+    return words[2] if words[:2] == ["ffmpeg", "version"] else "unknown"
+
+
 def start(arguments: list[str], **pipes: object) -> subprocess.Popen[bytes]:
     """An ffmpeg process of its own, so that the caller's threads are free for the next clip."""
     command = [binary(), "-hide_banner", "-loglevel", "error", *arguments]
     try:
-        return subprocess.Popen(command, **pipes)  # type: ignore[call-overload, no-any-return]
+        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+            command, env=os.environ | _QUIET, **pipes
+        )
     except OSError as error:
         raise EncoderMissing(_missing(f"{command[0]}: {error.strerror}")) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,34 +21,43 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from farm.render.errors import ModelInvalid, ModelUnavailable
-from farm.render.weights import check_folder, weight_patterns
+from farm.render.weights import check_folder, list_files, weight_patterns
 
 REPOSITORIES: Mapping[str, str] = {
     "svd": "stabilityai/stable-video-diffusion-img2vid",
     "svd-xt": "stabilityai/stable-video-diffusion-img2vid-xt",
 }
+# The commit of each: whatever its makers change, all workers render with the same files.
+REVISIONS: Mapping[str, str] = {
+    "svd": "9cf024d5bfa8f56622af86c884f26a52f6676f2e",
+    "svd-xt": "9e43909513c6714f1bc78bcb44d96e733cd242aa",
+}
+
+LICENCE = "Stability AI Community License, gated"
 
 # A network that drops packets to the hub must not hold the user up.
 CONNECT_TIMEOUT_S = 3.0
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
-    """The folder of a known checkpoint; its last part is the repository's commit.
+def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = None) -> Path:
+    """The folder of a known checkpoint, in this `revision` of its repository or the farm's own.
 
     A complete copy in the cache is used as it is, without asking the network. `cache_dir` None is
     the hub's own cache, where other programs may have put the files already.
     """
     repository = REPOSITORIES[name]
-    there = cached(name, dtype, cache_dir)
+    revision = revision or REVISIONS[name]
+    there = cached(name, dtype, cache_dir, revision)
     if there is not None:
         return there
     try:
-        info = HfApi().model_info(repository, timeout=CONNECT_TIMEOUT_S)
+        info = HfApi().model_info(repository, revision=revision, timeout=CONNECT_TIMEOUT_S)
         names = {file.rfilename for file in info.siblings or []}
         return Path(
             snapshot_download(
                 repository,
-                revision=info.sha,
+                revision=revision,
                 cache_dir=cache_dir,
                 allow_patterns=weight_patterns(dtype, names),
                 etag_timeout=CONNECT_TIMEOUT_S,
@@ -56,17 +67,47 @@ def fetch(name: str, dtype: str, cache_dir: Path | None) -> Path:
         raise ModelUnavailable(_explain(name, repository, error)) from error
 
 
-def cached(name: str, dtype: str, cache_dir: Path | None) -> Path | None:
+def cached(
+    name: str, dtype: str, cache_dir: Path | None, revision: str | None = None
+) -> Path | None:
     """The folder of a known checkpoint that is whole in the cache; the network is not asked."""
     try:
         folder = Path(
-            snapshot_download(REPOSITORIES[name], cache_dir=cache_dir, local_files_only=True)
+            snapshot_download(
+                REPOSITORIES[name],
+                revision=revision or REVISIONS[name],
+                cache_dir=cache_dir,
+                local_files_only=True,
+            )
         )
         check_folder(folder, dtype)
     except (LocalEntryNotFoundError, ModelInvalid):
         # Not there, or only in part (another precision's files): the hub has the rest.
         return None
     return folder
+
+
+def check_hashes(folder: Path, dtype: str) -> int:
+    """How many files of a fetched checkpoint are as the hub says, by their SHA-256.
+
+    The hub's cache names large files after theirs. A damaged one is removed, so that the next
+    `fetch` brings it again. Raises ModelInvalid for it.
+    """
+    names = list_files(folder, check_folder(folder, dtype))
+    for name in names:
+        path = (folder / name).resolve()
+        if not _SHA256.fullmatch(path.name):  # a small one, which goes by git's own hash
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != path.name:
+            path.unlink()
+            (folder / name).unlink(missing_ok=True)
+            raise ModelInvalid(
+                f"{name} is damaged: its SHA-256 is {found}, the hub says {path.name}. "
+                "It was removed; pull the model again."
+            )
+    return len(names)
 
 
 def _explain(name: str, repository: str, error: Exception) -> str:

@@ -24,9 +24,10 @@ from farm.jobs.params import TINY, ModelInfo
 from farm.render import hub
 from farm.render.errors import DeviceUnavailable, ModelInvalid, ModelUnavailable, ParamsRejected
 from farm.render.folder import describe, local_folder, read_card
+from farm.render.hashes import hash_files
 from farm.render.quiet import no_progress_bars
 from farm.render.tiny import default_cache_dir, tiny_folder
-from farm.render.weights import check_folder
+from farm.render.weights import check_folder, list_files
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Provenance:
 
     source: str  # a repository of the hub, "local folder", or "built in"
     revision: str  # the repository's commit, the version of the built-in weights, or ""
-    variants: dict[str, str | None]  # component to "fp16", or None for plain files
+    files: dict[str, str]  # each file that was read, by its path in the folder: its SHA-256
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,14 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     cache_dir: Path | None = None,
+    revision: str | None = None,
 ) -> Model:
     """The model `svd`, `svd-xt`, `tiny`, or that of a local folder, in main memory.
 
     `device` auto is CUDA where there is some. `dtype` None is float16 on CUDA and float32 on a
     CPU, where half precision is slow. `cache_dir` is where `tiny` is made and Stability's files
-    are kept; None means `~/.cache/svdfarm` and the hub's own cache.
+    are kept; None means `~/.cache/svdfarm` and the hub's own cache. `revision` is another commit
+    of Stability's repository than the farm's own.
 
     Raises ModelUnavailable, ModelInvalid, VariantMissing, DeviceUnavailable.
     """
@@ -83,8 +86,13 @@ def load(
     dtype = dtype or ("float16" if place.type == "cuda" else "float32")
     if dtype not in DTYPES:
         raise ParamsRejected(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}.")
-    folder, source, revision = _locate(model, dtype, cache_dir)
+    folder, source, revision = _locate(model, dtype, cache_dir, revision)
     variants = check_folder(folder, dtype)
+    names = list_files(folder, variants)
+    try:
+        files = hash_files(folder, names, cache_dir or default_cache_dir())
+    except OSError as error:
+        raise ModelInvalid(f"{folder} cannot be read: {error}. Copy the model again.") from error
     info = describe(model)
 
     def weights(name: str, kind: Any) -> Any:
@@ -99,7 +107,7 @@ def load(
         feature_extractor=_read(ImageProcessor.from_pretrained, folder / "feature_extractor"),
         device=place,
         dtype=DTYPES[dtype],
-        provenance=Provenance(source, revision, variants),
+        provenance=Provenance(source, revision, files),
         note=read_card(folder).note,
     )
     log.info("model loaded", extra={"model": info.name, "device": str(place), "dtype": dtype})
@@ -120,13 +128,15 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda:0" if has_cuda and device != "cpu" else "cpu")
 
 
-def _locate(model: str, dtype: str, cache_dir: Path | None) -> tuple[Path, str, str]:
+def _locate(
+    model: str, dtype: str, cache_dir: Path | None, revision: str | None
+) -> tuple[Path, str, str]:
     """Folder, source, revision."""
     if model == TINY.name:
         folder = _make_tiny(cache_dir or default_cache_dir())
         return folder, "built in", folder.name
     if model in hub.REPOSITORIES:
-        folder = hub.fetch(model, dtype, cache_dir)
+        folder = hub.fetch(model, dtype, cache_dir, revision)
         return folder, hub.REPOSITORIES[model], folder.name
     # Its path stays out of the receipt: videos travel, and paths name people.
     return local_folder(model), "local folder", ""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from farm.container.archive import RECEIPT_NAME
+from farm.container.reading import Torn
+from farm.container.whole import check_whole, recognize
+from farm.jobs.codec import Container
 from farm.render import ffmpeg
 from farm.render.errors import VideoUnreadable
 
 # A clip of 128 frames at 2048x2048 decodes in some seconds on one core.
 DECODE_TIMEOUT_S = 120.0
+
+_DEMUXERS = {Container.MP4: "mp4", Container.MOV: "mov", Container.MKV: "matroska"}
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,25 @@ class VideoFacts:
     frame_count: int
     width_px: int
     height_px: int
-    fps: float
+    fps: float | None  # None: pictures, which have no time
 
 
 def probe_video(path: Path) -> VideoFacts:
-    """Decode every frame of an MP4 and say what was found, or raise VideoUnreadable."""
+    """Decode every frame of a file that `encode` made and say what was found.
+
+    Raises VideoUnreadable.
+    """
+    container = find_container(path)
+    with _readable(path), path.open("rb") as file:
+        # Of a Matroska file that was cut, ffmpeg decodes what is left and finds nothing wrong.
+        check_whole(file, path.stat().st_size, container)
+    if container is Container.ZIP:
+        shapes = [picture.shape for picture in read_pictures(path)]
+        if len(set(shapes)) != 1:
+            raise VideoUnreadable(f"{path} holds pictures of {len(set(shapes))} sizes, not of one.")
+        return VideoFacts(len(shapes), width_px=shapes[0][1], height_px=shapes[0][0], fps=None)
     # framecrc prints a header with time base and size, then a line for each decoded frame.
-    text = _ffmpeg(path, ["-map", "0:v:0", "-f", "framecrc", "pipe:1"])
+    text = _ffmpeg(path, container, ["-map", "0:v:0", "-f", "framecrc", "pipe:1"])
     base = re.search(r"^#tb 0: (\d+)/(\d+)$", text, re.MULTILINE)
     size = re.search(r"^#dimensions 0: (\d+)x(\d+)$", text, re.MULTILINE)
     frames = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
@@ -48,31 +71,49 @@ def probe_video(path: Path) -> VideoFacts:
     )
 
 
-def read_receipt(path: Path) -> dict[str, Any]:
-    """The receipt in a video's comment, as it was given to `encode`, or VideoUnreadable."""
-    text = _ffmpeg(path, ["-f", "ffmetadata", "pipe:1"])
-    # ffmpeg's metadata format puts a backslash before = ; # \ and a newline.
-    comment = re.search(r"^comment=((?:\\.|[^\\\n])*)", text, re.MULTILINE | re.DOTALL)
-    try:
-        receipt = json.loads(
-            re.sub(r"\\(.)", r"\1", comment[1], flags=re.DOTALL) if comment else ""
-        )
-    except ValueError as error:
-        raise VideoUnreadable(
-            f"{path} carries no receipt. Only videos that this farm encoded do, and other programs "
-            "may drop it when they copy one."
-        ) from error
-    if not isinstance(receipt, dict):
-        raise VideoUnreadable(f"{path} has a comment that is not a receipt: {receipt!r:.80}.")
-    return receipt
+def read_pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a zip in order, (height, width, channel), or VideoUnreadable."""
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            if name != RECEIPT_NAME:
+                with archive.open(name) as file, Image.open(file, formats=["PNG"]) as picture:
+                    yield np.asarray(picture.convert("RGB"))
 
 
-def _ffmpeg(path: Path, output: list[str]) -> str:
-    """What ffmpeg prints about an MP4. The format is named, so that no file picks another reader
-    (a playlist would make ffmpeg open what it lists), and the first error ends it.
+def demux(path: Path) -> list[str]:
+    """Ffmpeg's arguments that read a video. Its format is named, so that no file picks another
+    reader: a playlist would make ffmpeg open what it lists. The first error ends it.
+
+    Raises VideoUnreadable.
     """
+    return _demux(path, find_container(path))
+
+
+def find_container(path: Path) -> Container:
+    """The kind of a file, or VideoUnreadable."""
+    with _readable(path):
+        return recognize(path)
+
+
+def _demux(path: Path, container: Container) -> list[str]:
+    if container not in _DEMUXERS:
+        raise VideoUnreadable(f"{path} is a {container}, and no video.")
+    return ["-nostdin", "-xerror", "-f", _DEMUXERS[container], "-i", f"file:{path.absolute()}"]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (Torn, zipfile.BadZipFile, OSError, EOFError, SyntaxError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise VideoUnreadable(f"{path} does not decode: {told}.") from error
+
+
+def _ffmpeg(path: Path, container: Container, output: list[str]) -> str:
+    """What ffmpeg prints about a video."""
     process = ffmpeg.start(
-        ["-nostdin", "-xerror", "-f", "mp4", "-i", f"file:{path.absolute()}", *output],
+        [*_demux(path, container), *output],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

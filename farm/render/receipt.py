@@ -1,46 +1,137 @@
-"""The receipt: everything that a clip was made from, kept inside its video."""
+"""The receipt: everything that a clip was made from, kept inside its video (docs/RECEIPTS.md)."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import platform
+import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
-from farm import __version__
-from farm.jobs.params import RenderParams
+from farm.container.reading import Torn
+from farm.container.whole import read_comment
+from farm.jobs.codec import Codec
+from farm.jobs.params import Fit, RenderParams
+from farm.render.errors import VideoUnreadable
+from farm.render.settings import ClipSettings
 
 FORMAT = "svdfarm.receipt.v1"
 
-# The packages whose version can change a pixel.
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow", "imageio-ffmpeg")
+
+@dataclass(frozen=True)
+class Numerics:
+    """How the clip was computed, as far as somebody chose it."""
+
+    engine: str
+    dtype: str
+    forward_chunking: bool
+    # What may be left out for speed; exact, the only one so far: nothing.
+    tier: str = "exact"
+
+
+def model_identity(files: Mapping[str, str], numerics: Numerics) -> str:
+    """The same text, 64 characters, wherever the same files are computed with in the same way.
+
+    With a shot's image and settings it says which clip that is: what ClipInputs says, in short.
+    """
+    told = json.dumps([dict(files), dataclasses.asdict(numerics)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """All that was chosen and decides a clip's pixels: equal inputs make the same clip, but for
+    what the environment rounds.
+    """
+
+    image_sha256: str  # of the file as it came in, before it was fitted
+    settings: ClipSettings
+    model_files: Mapping[str, str]  # path in the model's folder to SHA-256
+    numerics: Numerics
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What became of the frames."""
+
+    codec: Codec
+    crf: int | None
+    playback_fps: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A clip's receipt. `model` is for people: its files are among the inputs."""
+
+    inputs: ClipInputs
+    model: Mapping[str, Any]
+    encoding: Encoding
+    environment: Mapping[str, Any]
+
+    @property
+    def params(self) -> RenderParams:
+        """The settings that render this clip again."""
+        return RenderParams(
+            model=self.model["name"], **vars(self.inputs.settings), **vars(self.encoding)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises ValueError for a receipt of another version."""
+        try:
+            if told["format"] != FORMAT:
+                raise ValueError(f"its format is {told['format']!r}; known: {FORMAT}")
+            inputs, encoding = told["inputs"], told["encoding"]
+            settings = inputs["settings"]
+            return cls(
+                ClipInputs(
+                    inputs["image_sha256"],
+                    ClipSettings(**{**settings, "fit": Fit(settings["fit"])}),
+                    inputs["model_files"],
+                    Numerics(**inputs["numerics"]),
+                ),
+                told["model"],
+                Encoding(**{**encoding, "codec": Codec(encoding["codec"])}),
+                told["environment"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it has other fields than {FORMAT}: {error}") from error
 
 
 def build_receipt(
-    params: RenderParams, image: bytes, rendered_by: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The receipt of a clip as plain JSON values.
-
-    `rendered_by` is the engine's own part (`Engine.receipt`): model, engine, dtype, device,
-    threads, memory. `image` is the file as it came in, before it was fitted.
-    """
-    return {
-        "format": FORMAT,
-        "image_sha256": hashlib.sha256(image).hexdigest(),
-        "params": dataclasses.asdict(params),
-        **rendered_by,
-        "versions": {
-            "svdfarm": __version__,
-            "python": platform.python_version(),
-            **{name: found for name in PACKAGES if (found := _version(name))},
-        },
-    }
+    params: RenderParams,
+    inputs: ClipInputs,
+    *,
+    model: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> Receipt:
+    """The receipt of a clip that was rendered here; `params` are resolved."""
+    assert params.codec is not None
+    assert params.playback_fps is not None
+    encoding = Encoding(params.codec, params.crf, params.playback_fps)
+    return Receipt(inputs, model, encoding, environment)
 
 
-def _version(package: str) -> str | None:
+def read_receipt(path: Path) -> dict[str, Any]:
+    """The receipt in a video, as it was given to `encode`, or VideoUnreadable."""
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        told = read_comment(path)
+        receipt = json.loads(told) if told else None
+    except Torn as error:
+        raise VideoUnreadable(f"{path} is no video of the farm: {error}.") from error
+    except OSError as error:
+        raise VideoUnreadable(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError:
+        receipt = None
+    if not isinstance(receipt, dict):
+        raise VideoUnreadable(
+            f"{path} carries no receipt. Only videos that this farm encoded do, and other programs "
+            "may drop it when they copy one."
+        )
+    return receipt

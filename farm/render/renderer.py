@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
 from farm.render.preview import Previews
 from farm.render.probe import VideoFacts, probe_video
-from farm.render.receipt import build_receipt
+from farm.render.receipt import ClipInputs, Receipt, build_receipt, model_identity
+from farm.render.settings import settle
+from farm.render.versions import versions
 
 if TYPE_CHECKING:
     from farm.render.engine import Engine
@@ -46,7 +48,7 @@ class Video:
     height_px: int
     fps: int
     durations_s: Mapping[str, float]  # stage to seconds
-    receipt: Mapping[str, Any]
+    media_type: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Rendered:
     frames: NDArray[np.float32]
     params: RenderParams
     durations_s: Mapping[str, float]
-    receipt: Mapping[str, Any]
+    receipt: Receipt
 
     def write(self, path: Path) -> Video:
         """Encode the video into `path` and decode it again; blocks, and may run in any thread.
@@ -64,20 +66,21 @@ class Rendered:
         Raises as `encode`, and VideoBroken where the file is not the video that was asked for.
         """
         started = time.perf_counter()
-        encode(self.frames, self.params, self.receipt, path)
+        encode(self.frames, self.params, self.receipt.to_json(), path)
         found = _check(path, self.params)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         assert self.params.playback_fps is not None
         return Video(
             path=path,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data),
+            sha256=sha256,
+            size_bytes=path.stat().st_size,
             frame_count=found.frame_count,
             width_px=found.width_px,
             height_px=found.height_px,
             fps=self.params.playback_fps,
             durations_s={**self.durations_s, "write": time.perf_counter() - started},
-            receipt=self.receipt,
+            media_type=self.params.container.media_type,
         )
 
 
@@ -113,16 +116,18 @@ class EngineRenderer:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        identity = model_identity(engine.model.provenance.files, engine.numerics)
+        self._info = dataclasses.replace(engine.model.info, identity=identity)
 
     @property
     def info(self) -> ModelInfo:
         """The model and its defaults."""
-        return self.engine.model.info
+        return self._info
 
     @property
     def device(self) -> str:
         """`cpu`, or the GPU's name."""
-        return str(self.engine.receipt()["device"])
+        return str(self.engine.environment()["device"])
 
     @property
     def note(self) -> str | None:
@@ -141,6 +146,7 @@ class EngineRenderer:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
         self.engine.use_memory(memory)
         clip = self.engine.render(open_image(image), params, on_step, cancelled, previews)
+        model = self.engine.model
         return Rendered(
             frames=clip.frames,
             params=params,
@@ -148,7 +154,22 @@ class EngineRenderer:
                 stage.removesuffix("_s"): seconds
                 for stage, seconds in dataclasses.asdict(clip.timings).items()
             },
-            receipt=build_receipt(params, image, self.engine.receipt()),
+            receipt=build_receipt(
+                params,
+                ClipInputs(
+                    hashlib.sha256(image).hexdigest(),
+                    settle(params, model.vae_scale),
+                    model.provenance.files,
+                    self.engine.numerics,
+                ),
+                model={
+                    "name": model.info.name,
+                    "source": model.provenance.source,
+                    "revision": model.provenance.revision,
+                    "note": model.note,
+                },
+                environment={**self.engine.environment(), "versions": versions()},
+            ),
         )
 
 

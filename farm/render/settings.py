@@ -39,6 +39,8 @@ def settle(params: RenderParams, vae_scale: int) -> ClipSettings:
         raise ParamsRejected(
             f"{', '.join(unset)} is not set. Fill in the defaults with farm.jobs.params.resolve."
         )
+    for name in ("noise_aug_strength", "min_guidance_scale", "max_guidance_scale"):
+        values[name] = float(values[name])  # 1 is 1.0: one clip, and one text in receipts
     for name in ("width_px", "height_px"):
         # The pipeline rounds down to the VAE's scale, silently.
         if values[name] % vae_scale:

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from farm.jobs.codec import Container
 from farm.render import ffmpeg
 from farm.render.errors import VideoUnreadable
-from farm.render.probe import DECODE_TIMEOUT_S
+from farm.render.probe import DECODE_TIMEOUT_S, demux, find_container, read_pictures
 
 _CELL_PX = 192  # a frame's width
 _GAP_PX = 6
@@ -34,18 +37,35 @@ def read_frames(path: Path, count: int) -> list[Image.Image]:
 
     All of them where it has fewer. Raises VideoUnreadable.
     """
-    small = ["-vf", f"scale={_CELL_PX}:-1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
+    if find_container(path) is Container.ZIP:
+        return _spread([_small(picture) for picture in read_pictures(path)], count)
+    small = ["-vf", f"scale={_CELL_PX}:-1", "-pix_fmt", "rgb24"]
+    small += ["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
     reader = ffmpeg.start(
-        ["-nostdin", "-xerror", "-f", "mp4", "-i", f"file:{path.absolute()}", *small],
+        [*demux(path), *small],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    pictures, told = reader.communicate(timeout=DECODE_TIMEOUT_S)
+    try:
+        pictures, said = reader.communicate(timeout=DECODE_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        reader.kill()
+        reader.communicate()
+        raise VideoUnreadable(f"{path} took over {DECODE_TIMEOUT_S:g} s to decode.") from error
     if reader.returncode:
-        why = told.decode(errors="replace").strip().rpartition("\n")[2]
-        raise VideoUnreadable(f"{path} cannot be read as a video: {why}")
-    frames = list(_pictures(pictures))
+        raise VideoUnreadable(
+            str(ffmpeg.failure(f"{path} does not decode", reader.returncode, said))
+        )
+    return _spread(list(_pictures(pictures)), count)
+
+
+def _small(picture: NDArray[np.uint8]) -> Image.Image:
+    height, width = picture.shape[:2]
+    return Image.fromarray(picture).resize((_CELL_PX, round(height * _CELL_PX / width)))
+
+
+def _spread(frames: list[Image.Image], count: int) -> list[Image.Image]:
     if len(frames) <= count:
         return frames
     last = len(frames) - 1

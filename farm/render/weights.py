@@ -45,6 +45,16 @@ def check_folder(folder: Path, dtype: str) -> dict[str, str | None]:
     return {name: choose_variant(folder / name, stem, dtype) for name, stem in WEIGHT_STEMS.items()}
 
 
+def list_files(folder: Path, variants: Mapping[str, str | None]) -> list[str]:
+    """All that is read of a checkpoint, as paths in its folder: each file can change a pixel."""
+    names = [f"{component}/{file}" for component, (file, _) in CONFIG_FILES.items()]
+    for component, stem in WEIGHT_STEMS.items():
+        for path in _files(folder / component, stem, variants[component]):
+            names.append(f"{component}/{path.name}")
+            names += [f"{component}/{shard}" for shard in sorted(_shards(path))]
+    return names
+
+
 def choose_variant(component: Path, stem: str, dtype: str) -> str | None:
     """float16 takes the fp16 files where they lie, else plain ones; any other takes plain ones.
 
@@ -119,11 +129,14 @@ def _files(component: Path, stem: str, variant: str | None) -> list[Path]:
 
 def _check_shards(component: Path, files: list[Path]) -> None:
     for path in files:
-        if path.suffix != ".json":
-            continue
-        shards = set(read_json(path).get("weight_map", {}).values())
+        shards = _shards(path)
         if lost := sorted(shard for shard in shards if not (component / shard).is_file()):
             raise ModelInvalid(
                 f"{path} lists {len(shards)} files, of which {', '.join(lost)} is not there. "
                 "Copy the whole model again."
             )
+
+
+def _shards(path: Path) -> set[str]:
+    """The files that an index names; none where `path` is no index."""
+    return set(read_json(path).get("weight_map", {}).values()) if path.suffix == ".json" else set()

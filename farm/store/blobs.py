@@ -104,6 +104,9 @@ class Blobs(ABC):
                 if meta["path"] != FARM_ID
             ]
 
+    def remove_leftovers(self) -> None:  # noqa: B027 - a bucket has none
+        """Removes what gateways that were killed left half written, a day ago or more."""
+
     def is_used(self) -> bool:
         """Whether an image or a video is there."""
         with self._errors_told():

@@ -27,7 +27,6 @@ class FolderBlobs(Blobs):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_staged(folder)
         super().__init__(LocalStore(prefix=folder, automatic_cleanup=True))
         self._folder = folder
         self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blobs-sync")
@@ -48,6 +47,14 @@ class FolderBlobs(Blobs):
             if error := _fsync(path):
                 raise error
         return found
+
+    def remove_leftovers(self) -> None:
+        """See `Blobs`; obstore does not list them."""
+        then_s = time.time() - GRACE_S
+        for path in self._folder.rglob("*#*"):
+            with contextlib.suppress(FileNotFoundError):  # another gateway finishes its own
+                if _STAGED.search(path.name) and path.is_file() and path.stat().st_mtime < then_s:
+                    path.unlink()
 
     def __str__(self) -> str:
         return str(self._folder)
@@ -112,15 +119,6 @@ class FolderBlobs(Blobs):
     def _folders_of(self, key: str) -> set[Path]:
         parts = key.split("/")
         return {self._folder.joinpath(*parts[:depth]) for depth in range(len(parts))}
-
-
-def _remove_staged(folder: Path) -> None:
-    """Removes what gateways that were killed left half written: obstore does not list it."""
-    then_s = time.time() - GRACE_S
-    for path in folder.rglob("*#*"):
-        with contextlib.suppress(FileNotFoundError):  # another gateway finishes its own
-            if _STAGED.search(path.name) and path.is_file() and path.stat().st_mtime < then_s:
-                path.unlink()
 
 
 def _fsync(path: Path) -> OSError | None:

@@ -70,7 +70,7 @@ class Links:
         links._try()
         return links
 
-    def sign(self, key: str, sha256: str, size_bytes: int) -> Link:
+    def sign(self, key: str, sha256: str, size_bytes: int, media_type: str) -> Link:
         """A link for these bytes alone; `sha256` is in hex. Raises StoreAway."""
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with self._errors_told():
@@ -81,6 +81,7 @@ class Links:
                     "IfNoneMatch": "*",
                     "ChecksumSHA256": checksum,
                     "ContentLength": size_bytes,
+                    "ContentType": media_type,
                 },
                 ExpiresIn=_VALID_S,
             )
@@ -90,6 +91,7 @@ class Links:
                 "If-None-Match": "*",
                 "x-amz-checksum-sha256": checksum,
                 "Content-Length": str(size_bytes),
+                "Content-Type": media_type,
             },
         )
 
@@ -126,7 +128,7 @@ class Links:
         """Does once what links are for, and what they must not allow."""
         key, content = f".probe/{uuid.uuid4().hex}", b"svdfarm"
         sha256 = hashlib.sha256(content).hexdigest()
-        link = self.sign(key, sha256, len(content))
+        link = self.sign(key, sha256, len(content), "application/octet-stream")
         try:
             if self._put(link, content[::-1]) < 300:
                 raise self._unusable("takes other bytes than a link is for")

@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from farm.jobs.params import Codec, Fit, RenderParams
+from farm.jobs.codec import Codec, Container
+from farm.jobs.params import Fit, RenderParams
 from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
 
 
@@ -133,9 +134,10 @@ class Lease:
     attempt: int
     token: str
 
-    def video_key(self, sha256: str) -> str:
+    def video_key(self, sha256: str, container: Container) -> str:
         """Where this attempt publishes these bytes: nobody else ever writes there."""
-        return f"videos/{self.shot.job_id}/{self.shot.number}-{self.attempt}-{sha256[:16]}.mp4"
+        name = f"{self.shot.number}-{self.attempt}-{sha256[:16]}.{container}"
+        return f"videos/{self.shot.job_id}/{name}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -19,7 +19,7 @@ from farm.store.blobs import Blobs, Content
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.clock import Clock
 from farm.store.database import Database
-from farm.store.errors import StoreAway, StoreLocked
+from farm.store.errors import StoreAway, StoreLocked, is_disk_full
 from farm.store.folder import FolderBlobs
 from farm.store.postgres import Postgres
 from farm.store.spool import Spool
@@ -68,14 +68,14 @@ class Store:
 
         Leases of workers that outlived the last gateway get one lease to be claimed again.
         Raises StoreLocked where another gateway has the folder with its SQLite file, StoreTooNew
-        for tables of a newer version, StoreAway for a database that cannot be reached,
+        for tables of a newer version, StoreAway for a full disk or a database that is not reached,
         ArtifactsUnusable for a bucket that cannot be used, ArtifactsForeign for images and videos
         of another farm than the database's.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
         clock = clock or backend.clock()
-        with contextlib.ExitStack() as undo:
+        with _full_disk_told(folder), contextlib.ExitStack() as undo:
+            folder.mkdir(parents=True, exist_ok=True)
             lock = None
             if database_url is None:
                 lock = _lock(folder / "lock")
@@ -179,6 +179,18 @@ class Store:
 
 class _FileCollected(Exception):
     """The file went between its storing and its row."""
+
+
+@contextlib.contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise StoreAway(
+                f"the disk of {folder} is full: free space there, then start the gateway again"
+            ) from error
+        raise
 
 
 def _lock(path: Path) -> int:

@@ -7,7 +7,8 @@ import signal
 import urllib.request
 from pathlib import Path
 
-from farm.render.probe import probe_video, read_receipt
+from farm.render.probe import probe_video
+from farm.render.receipt import read_receipt
 from svdfarm import NewShot, RenderParams, ShotState, WorkerState
 from tests.integration.conftest import RunningFarm
 from tests.running import IMAGES, eventually

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from farm.jobs.params import DEFAULTS, TINY, Codec, Fit, RenderParams, resolve
+from farm.jobs.codec import Codec
+from farm.jobs.params import DEFAULTS, TINY, Fit, RenderParams, resolve
 from farm.store.records import params_from_json, params_to_json
 from farm.wire import CodecUnknown, params_from_wire, params_to_wire
 from svdfarm.v1 import resources_pb2

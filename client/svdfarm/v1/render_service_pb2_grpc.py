@@ -47,6 +47,11 @@ class RenderServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.GetImageRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_resources__pb2.Image.FromString,
                 _registered_method=True)
+        self.DownloadImage = channel.unary_stream(
+                '/svdfarm.v1.RenderService/DownloadImage',
+                request_serializer=svdfarm_dot_v1_dot_render__service__pb2.DownloadImageRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_render__service__pb2.DownloadImageResponse.FromString,
+                _registered_method=True)
         self.CreateJob = channel.unary_unary(
                 '/svdfarm.v1.RenderService/CreateJob',
                 request_serializer=svdfarm_dot_v1_dot_render__service__pb2.CreateJobRequest.SerializeToString,
@@ -144,6 +149,14 @@ class RenderServiceServicer(object):
 
     def GetImage(self, request, context):
         """NOT_FOUND: not uploaded, or expired. Lets a client skip an upload.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadImage(self, request, context):
+        """Sends the image file as it was uploaded, in chunks of at most 256 KiB.
+        NOT_FOUND: not uploaded, or expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -292,6 +305,11 @@ def add_RenderServiceServicer_to_server(servicer, server):
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.GetImageRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_resources__pb2.Image.SerializeToString,
             ),
+            'DownloadImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadImage,
+                    request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.DownloadImageRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_render__service__pb2.DownloadImageResponse.SerializeToString,
+            ),
             'CreateJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateJob,
                     request_deserializer=svdfarm_dot_v1_dot_render__service__pb2.CreateJobRequest.FromString,
@@ -428,6 +446,33 @@ class RenderService(object):
             '/svdfarm.v1.RenderService/GetImage',
             svdfarm_dot_v1_dot_render__service__pb2.GetImageRequest.SerializeToString,
             svdfarm_dot_v1_dot_resources__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/svdfarm.v1.RenderService/DownloadImage',
+            svdfarm_dot_v1_dot_render__service__pb2.DownloadImageRequest.SerializeToString,
+            svdfarm_dot_v1_dot_render__service__pb2.DownloadImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,14 @@ class RenderServiceStub:
     ]
     """NOT_FOUND: not uploaded, or expired. Lets a client skip an upload."""
 
+    DownloadImage: grpc.UnaryStreamMultiCallable[
+        svdfarm.v1.render_service_pb2.DownloadImageRequest,
+        svdfarm.v1.render_service_pb2.DownloadImageResponse,
+    ]
+    """Sends the image file as it was uploaded, in chunks of at most 256 KiB.
+    NOT_FOUND: not uploaded, or expired.
+    """
+
     CreateJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.CreateJobRequest,
         svdfarm.v1.resources_pb2.Job,
@@ -179,6 +187,14 @@ class RenderServiceAsyncStub:
         svdfarm.v1.resources_pb2.Image,
     ]
     """NOT_FOUND: not uploaded, or expired. Lets a client skip an upload."""
+
+    DownloadImage: grpc.aio.UnaryStreamMultiCallable[
+        svdfarm.v1.render_service_pb2.DownloadImageRequest,
+        svdfarm.v1.render_service_pb2.DownloadImageResponse,
+    ]
+    """Sends the image file as it was uploaded, in chunks of at most 256 KiB.
+    NOT_FOUND: not uploaded, or expired.
+    """
 
     CreateJob: grpc.aio.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.CreateJobRequest,
@@ -325,6 +341,16 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Image, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Image]]:
         """NOT_FOUND: not uploaded, or expired. Lets a client skip an upload."""
+
+    @abc.abstractmethod
+    def DownloadImage(
+        self,
+        request: svdfarm.v1.render_service_pb2.DownloadImageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[svdfarm.v1.render_service_pb2.DownloadImageResponse], collections.abc.AsyncIterator[svdfarm.v1.render_service_pb2.DownloadImageResponse]]:
+        """Sends the image file as it was uploaded, in chunks of at most 256 KiB.
+        NOT_FOUND: not uploaded, or expired.
+        """
 
     @abc.abstractmethod
     def CreateJob(

@@ -381,9 +381,14 @@ class Encoding(google.protobuf.message.Message):
     CODEC_FIELD_NUMBER: builtins.int
     CRF_FIELD_NUMBER: builtins.int
     codec: builtins.str
-    """h264; empty is h264."""
+    """h264, h265 or av1 in an MP4, prores in a MOV, ffv1 in a Matroska file, or png, pictures in a zip;
+    empty is h264. An output_name ends in .mp4, .mov, .mkv or .zip accordingly.
+    """
     crf: builtins.int
-    """Quality on the codec's own scale; unset is the codec's visually lossless setting, 17 for h264."""
+    """Quality on the codec's own scale, less is better: from 0 to 51 for h264 and h265, from 1 to 63 for
+    av1. Unset is the codec's visually lossless setting. The other codecs have one quality: with them
+    it has to be unset.
+    """
     def __init__(
         self,
         *,
@@ -412,7 +417,7 @@ class Video(google.protobuf.message.Message):
     name: builtins.str
     """Format: jobs/{job}/shots/{shot}/video"""
     media_type: builtins.str
-    """IANA media type, such as video/mp4."""
+    """IANA media type: video/mp4, video/quicktime, video/matroska or application/zip."""
     size_bytes: builtins.int
     sha256: builtins.str
     """Lower-case hex digest of the whole file."""

@@ -13,7 +13,7 @@ from farm.cli.jobs_file.keys import KEY_OF_FIELD
 from farm.cli.jobs_file.mistakes import Findings, Place
 from farm.cli.jobs_file.plan import PlannedShot
 from farm.jobs import names, params, sweep
-from farm.jobs.params import DEFAULTS, KNOWN_MODELS, MAX_SHOTS_PER_JOB, RenderParams
+from farm.jobs.params import KNOWN_MODELS, MAX_SHOTS_PER_JOB, RenderParams
 from svdfarm import images
 from svdfarm.errors import ImageRejected
 
@@ -130,7 +130,8 @@ def _named(
     shot: PlannedShot, number: int, draw: Callable[[], int], output: Output, findings: Findings
 ) -> PlannedShot:
     """The shot with its output name, and with every setting that the name shows made explicit."""
-    shown: dict[str, object] = {"shot": shot.name, "index": number + 1}
+    container = shot.params.container
+    shown: dict[str, object] = {"shot": shot.name, "index": number + 1, "extension": container}
     explicit: dict[str, Any] = {}
     model = KNOWN_MODELS.get(shot.params.model or "")
     for name in names.template_fields(output.template) - shown.keys():
@@ -139,7 +140,7 @@ def _named(
         if value is None and field == "seed":
             value = draw()
         if value is None:
-            value = getattr(DEFAULTS, field)
+            value = getattr(params.with_defaults(shot.params), field)
         if value is None and model is not None:
             value = getattr(model, field, None)
         if value is None:
@@ -152,7 +153,7 @@ def _named(
             return shot
         shown[name] = explicit[field] = value
     try:
-        output_name = names.fill_template(output.template, shown)
+        output_name = names.fill_template(output.template, shown, container)
         names.check_shot_name(shot.name)
     except names.NameInvalid as error:
         findings.add(shot.place_of("name"), f"{shot.where}: {error}")
@@ -170,5 +171,6 @@ def _refuse_same_names(shots: Sequence[PlannedShot], findings: Findings) -> None
         findings.add(
             shot.place_of("name"),
             f"{shot.where}: its video would be {shot.output_name}, as that of {other.where}",
-            'Give the shots different names, or output.name more fields: "{shot}_{index}.mp4".',
+            "Give the shots different names, or output.name more fields: "
+            '"{shot}_{index}.{extension}".',
         )

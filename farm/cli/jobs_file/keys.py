@@ -6,7 +6,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from farm.jobs.params import Codec, Fit
+from farm.jobs.codec import Codec
+from farm.jobs.params import CRF_DEFAULTS, Fit
 
 
 class Kind(enum.Enum):
@@ -66,8 +67,21 @@ PARAM_KEYS: Mapping[str, Key] = {
 ENCODING_KEYS: Mapping[str, Key] = {
     key.name: key
     for key in (
-        Key("codec", Kind.CHOICE, ("codec",), "The video's codec.", tuple(Codec)),
-        Key("crf", Kind.WHOLE, ("crf",), "Quality of the video; less is better and larger."),
+        Key(
+            "codec",
+            Kind.CHOICE,
+            ("codec",),
+            "h264 plays everywhere; png is a zip of pictures. docs/CODECS.md tells them apart.",
+            tuple(Codec),
+        ),
+        Key(
+            "crf",
+            Kind.WHOLE,
+            ("crf",),
+            "Less is better and larger. Default: "
+            + ", ".join(f"{crf} for {codec}" for codec, crf in CRF_DEFAULTS.items())
+            + "; the others have one quality.",
+        ),
     )
 }
 # The key under which people find each field of the wire.

@@ -27,8 +27,9 @@ defaults:
 # {width} {height} {frames} {steps} {fps} {motion_bucket_id} {noise_aug_strength} and so on.
 output:
   dir: out
-  name: "{shot}.mp4"
-  crf: 17                        # 0 to 51; less is better and larger
+  name: "{shot}.{extension}"
+  codec: h264                    # plays everywhere; or h265, av1, prores, ffv1, png (zipped frames)
+  # crf: 17                      # less is better and larger; default: what looks like the frames
 
 shots:
   # A path is relative to this file. http(s) and data URLs are fetched by your machine.

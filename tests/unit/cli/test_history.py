@@ -121,9 +121,10 @@ def test_a_dry_run_is_refused_as_the_job_would_be(on_farm: Command, jobs_yaml: J
 
 
 def test_an_estimate_says_what_cannot_be_told() -> None:
-    told = Estimate(5, 12.0, 2, 1, 90.0, 0, None)
+    told = Estimate(6, 1, 12.0, 2, 1, 90.0, 0, None)
     assert lines(told, Price(3600.0, "EUR")) == [
-        "5 shots; dry run: nothing was sent",
+        "6 shots; dry run: nothing was sent",
+        "rendered before, and taken from there: 1",
         "GPU time: about 12.0 s (1 of them by the size of others), 12.00 EUR",
         "2 of a model that this farm has not rendered yet: how long they take cannot be told",
         "first go shots that take about 1 min 30 s",

@@ -89,7 +89,7 @@ def mistakes_in(folder: Path, text: str) -> str:
         (SHOTS + "output: {crf: 52}", "2:15", "crf is 52"),
         # words
         (SHOTS + "defaults: {fit: corp}", "2:17", "crop or pad or stretch.*Did you mean crop?"),
-        (SHOTS + "output: {codec: h265}", "2:17", "output.codec is h265; allowed: h264"),
+        (SHOTS + "output: {codec: vp9}", "2:17", "output.codec is vp9; allowed: h264 or h265"),
         ("shots: [{image: a.png, name: a/b}]", "1:30", "allowed: letters, digits"),
         ("shots: [{image: a.png, name: ''}]", "1:30", "name is ''"),
         (f"name: {'x' * 129}\n" + SHOTS, "1:7", "has 129 characters; allowed: at most 128"),
@@ -140,11 +140,14 @@ def mistakes_in(folder: Path, text: str) -> str:
             "product or zip.*Did you mean product?",
         ),
         # names of files
-        (SHOTS + "output: {name: '{sed}.mp4'}", "2:16", "uses {sed}; allowed: crf"),
+        (SHOTS + "output: {name: '{sed}.mp4'}", "2:16", "uses {sed}; allowed: codec, crf"),
         (SHOTS + "output: {name: '{shot!r}.mp4'}", "2:16", "uses {shot}"),
         (SHOTS + "output: {name: '{shot.mp4'}", "2:16", "output name"),
         (SHOTS + "output: {name: '../{shot}.mp4'}", "1:17|1:9", "allowed: letters, digits"),
-        (SHOTS + "output: {name: '{shot}.gif'}", "1:17|1:9", "ending in .mp4"),
+        (SHOTS + "output: {name: '{shot}.gif'}", "1:17|1:9", "ending in .mp4,"),
+        (SHOTS + "output: {codec: ffv1, name: '{shot}.mp4'}", "1:17|1:9", "ending in .mkv,"),
+        (SHOTS + "output: {codec: ffv1, crf: 17}", "2:28", "crf is 17; allowed: none, as"),
+        (SHOTS + "output: {crf: 52}", "2:15", "allowed: a whole number from 0 to 51 with"),
         (SHOTS + "output: {name: '{shot}_{frames}.mp4'}", "2:16", "which shots.*Set frames"),
         (
             "shots: [{image: a.png, name: x}, {image: b.png, name: X}]",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from farm.render.probe import probe_video
 from tests.unit.cli.conftest import Command
 
 QUICK = ("--model", "tiny", "--device", "cpu", "--size", "64x72", "--frames", "2", "--steps", "1")
@@ -25,7 +25,9 @@ QUICK = ("--model", "tiny", "--device", "cpu", "--size", "64x72", "--frames", "2
         (["--decode-chunk-size", "9", "--frames", "4"], "--decode-chunk-size is 9"),
         (["--seed", "-1"], "--seed is -1"),
         (["--fit", "zoom"], "--fit is 'zoom'; allowed: crop, pad, stretch"),
-        (["--format", "gif"], "--format is 'gif'; allowed: mp4, png"),
+        (["--codec", "gif"], "--codec is 'gif'; allowed: h264, h265, av1, prores, ffv1, png"),
+        (["--codec", "av1", "--crf", "0"], "--crf is 0; allowed: a whole number from 1 to 63"),
+        (["--codec", "png", "--crf", "17"], "--crf is 17; allowed: none, as codec png has one"),
         (["--device", "tpu"], "--device is 'tpu'; allowed: auto, cpu, cuda"),
         (["--dtype", "int8"], "--dtype is 'int8'"),
         (["--engine", "fast"], "--engine is 'fast'; allowed: default, stock"),
@@ -69,19 +71,18 @@ def test_a_video_and_lossless_frames_are_saved_and_never_overwritten_unasked(
     command: Command, photo: Path, cwd: Path
 ) -> None:
     video = command("render", photo, "-o", "out", *QUICK)
-    frames = command("render", photo, "-o", "out", *QUICK, "--format", "png", "--seed", "1")
+    frames = command("render", photo, "-o", "out", *QUICK, "--codec", "png", "--seed", "1")
     again = command("render", photo, "-o", "out", *QUICK)
-    shorter = (*QUICK, "--frames", "1", "--format", "png", "--overwrite")
+    shorter = (*QUICK, "--frames", "1", "--codec", "png", "--overwrite")
     fewer = command("render", photo, "-o", "out", *shorter)
 
     assert (video.code, video.out) == (0, "saved out/rocket.mp4\n")
     assert "test pattern" in video.err
     assert "rocket: seed " in video.err
-    assert (frames.code, frames.out) == (0, "saved out/rocket\n")
+    assert (frames.code, frames.out) == (0, "saved out/rocket.zip\n")
     assert "seed" not in frames.err
     assert (again.code, again.out) == (1, "")
     assert "out/rocket.mp4 is there already" in again.err
     assert fewer.code == 0
-    assert [path.name for path in (cwd / "out" / "rocket").iterdir()] == ["00000.png"]
-    with Image.open(cwd / "out" / "rocket" / "00000.png") as frame:
-        assert (frame.size, frame.mode) == ((64, 72), "RGB")
+    found = probe_video(cwd / "out" / "rocket.zip")
+    assert (found.frame_count, found.width_px, found.height_px) == (1, 64, 72)

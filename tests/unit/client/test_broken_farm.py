@@ -30,8 +30,9 @@ from tests.unit.client.scripted_farm import (
 )
 
 
-def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    broken = send(DATA[:CHUNK], then=grpc.StatusCode.UNAVAILABLE)
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_broken_download_goes_on_where_it_stopped(code: grpc.StatusCode, tmp_path: Path) -> None:
+    broken = send(DATA[:CHUNK], then=code)
     servicer = Scripted(DownloadVideo=[broken, abort(grpc.StatusCode.UNAVAILABLE), send(DATA)])
     seen: list[tuple[int, int]] = []
 
@@ -227,6 +228,22 @@ def test_unavailable_is_tried_again() -> None:
         assert client.job("j").get().state is JobState.QUEUED
 
     assert len(servicer.requests) == 3
+
+
+def test_a_client_that_was_closed_says_so_at_once() -> None:
+    hang = threading.Event()
+
+    def answer(*_: object) -> Iterator[rpc.WatchJobResponse]:
+        yield job(pb.Job.RUNNING, "1")
+        hang.wait(30)
+
+    with client_of(Scripted(WatchJob=[answer])) as client:
+        events = client.job("j").watch()
+        assert isinstance(next(events), Job)
+        client.close()
+        with pytest.raises(svdfarm.FarmFailed):
+            next(events)
+    hang.set()
 
 
 def test_a_farm_that_never_answers_is_given_up() -> None:

@@ -265,6 +265,15 @@ def test_a_video_is_downloaded_by_its_name(client: Client, photo: Path, tmp_path
     assert path.read_bytes() == video.read()
 
 
+def test_an_image_comes_back_as_it_was_sent(client: Client, photo: Path) -> None:
+    handle = client.submit(photo, params=SMALL)
+    (shot,) = handle.shots()
+
+    assert client.image(shot.image.removeprefix("images/")) == photo.read_bytes()
+    with pytest.raises(svdfarm.NotFound, match="images/0000"):
+        client.image("0" * 64)
+
+
 def test_a_shot_without_a_video_has_nothing_to_download(
     client: Client, photo: Path, tmp_path: Path
 ) -> None:

@@ -19,9 +19,11 @@ from farm.cluster.direct import put_video
 from farm.gateway.config import Address, ConfigInvalid
 from farm.gateway.server import Gateway
 from farm.gateway.upload import Upload
+from farm.jobs.codec import Codec
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.jobs.retention import GRACE_S, KeptFile
 from farm.render.fake import FakeRenderer
+from farm.render.probe import probe_video
 from farm.store.bucket import Bucket, BucketBlobs
 from farm.store.links import Link, Links
 from farm.wire import model_to_wire
@@ -110,6 +112,33 @@ def test_a_video_goes_past_the_gateway(s3: S3Server, tmp_path: Path, spooled: li
     assert len(videos(bucket)) == 3
 
 
+@pytest.mark.parametrize("codec", Codec)
+@pytest.mark.parametrize("direct_upload", [True, False])
+def test_a_video_of_any_codec_is_kept_and_told_as_what_it_is(
+    s3: S3Server, tmp_path: Path, codec: Codec, direct_upload: bool
+) -> None:
+    bucket = s3.bucket()
+    with farm(tmp_path / "data", bucket, direct_upload=direct_upload) as (gateway, caller):
+        shot = caller.shot("one", encoding=resources_pb2.Encoding(codec=codec))
+        job = caller.create(shot)
+        with running_worker(str(gateway.address), tmp_path):
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+        (done,) = caller.shots(job.name)
+        (key,) = videos(bucket)
+        path = tmp_path / done.output_name
+        path.write_bytes(caller.download(done.video.name))
+    container = codec.container
+    assert done.output_name == f"one.{container}"
+    assert key.endswith(f".{container}")
+    assert done.video.media_type == container.media_type
+    assert probe_video(path).frame_count == 3
+    if direct_upload:
+        links = Links(bucket)
+        told = links._client.head_object(**links._at(key))["ContentType"]
+        links.close()
+        assert told == container.media_type
+
+
 def test_by_default_it_does_not(s3: S3Server, tmp_path: Path, spooled: list[int]) -> None:
     bucket = s3.bucket()
     with farm(tmp_path / "data", bucket, direct_upload=False) as (gateway, caller):
@@ -154,8 +183,8 @@ def test_a_worker_that_cannot_reach_the_bucket_sends_its_videos_over_the_session
         tried.append(link.url)
         put_video(link, video, stopped)
 
-    def elsewhere(links: Links, key: str, sha256: str, size_bytes: int) -> Link:
-        link = sign(links, key, sha256, size_bytes)
+    def elsewhere(links: Links, key: str, *what: object) -> Link:
+        link = sign(links, key, *what)  # type: ignore[arg-type]
         if not key.startswith("videos/"):
             return link
         # To S3, which finds that the path was changed, or to nobody.
@@ -283,6 +312,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def claim(content: bytes) -> resources_pb2.Video:
     return resources_pb2.Video(
+        media_type="video/mp4",
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         frame_count=3,
@@ -342,6 +372,27 @@ def test_a_late_upload_changes_nothing_and_is_collected(
         assert hashlib.sha256(whole).hexdigest() == shot.video.sha256 != claim(content).sha256
         (kept,) = videos(bucket)
         assert asyncio.run(BucketBlobs(bucket).read_whole(kept)) == whole
+
+
+def test_a_late_upload_for_a_job_that_was_deleted_is_collected(
+    s3: S3Server, tmp_path: Path, content: bytes
+) -> None:
+    bucket = s3.bucket()
+    with (
+        farm(tmp_path / "data", bucket, lease_s=1.0) as (gateway, caller),
+        old_hand(gateway) as late,
+    ):
+        job = caller.create(caller.shot())
+        lease = late.told("assign").assign.lease
+        link = late.link(lease, claim(content))
+        late.told("cancel")  # its lease ran out
+        with running_worker(str(gateway.address), tmp_path):
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+        caller.render.DeleteJob(render_service_pb2.DeleteJobRequest(name=job.name))
+        assert put(link, content) == 200
+        assert len(videos(bucket)) == 1
+        assert not late.ends(lease, claim(content))
+        eventually(lambda: not videos(bucket))
 
 
 def test_what_is_not_in_the_bucket_is_not_published(

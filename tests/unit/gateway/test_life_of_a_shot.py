@@ -18,7 +18,8 @@ from farm.gateway.server import Gateway
 from farm.jobs.params import SVD, TINY, ModelInfo, RenderParams
 from farm.render.errors import ClipNotFinite
 from farm.render.fake import FakeRenderer
-from farm.render.probe import probe_video, read_receipt
+from farm.render.probe import probe_video
+from farm.render.receipt import read_receipt
 from farm.render.renderer import Rendered
 from farm.store.records import NewJob
 from svdfarm.v1 import render_service_pb2 as pb
@@ -44,7 +45,7 @@ def test_a_job_becomes_videos(gateway: Gateway, caller: Caller, tmp_path: Path) 
         path.write_bytes(video)
         facts = probe_video(path)
         assert (facts.frame_count, facts.width_px, facts.height_px) == (3, 64, 64)
-        assert read_receipt(path)["params"]["seed"] == shot.params.seed
+        assert read_receipt(path)["inputs"]["settings"]["seed"] == shot.params.seed
 
 
 def test_a_download_goes_on_at_an_offset(gateway: Gateway, caller: Caller, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -218,3 +219,29 @@ def test_a_deletion_that_a_crash_cut_off_is_ended_by_the_next_gateway(
     left.write_bytes(b"of a deleted job")
     with running_gateway(data):
         eventually(lambda: not left.exists())
+
+
+def test_what_a_killed_gateway_left_half_written_goes_while_another_one_runs(
+    tmp_path: Path, blobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.collector._EVERY_S", 0.01)
+    with running_gateway(tmp_path / "data"):
+        staged = blobs / "a.mp4#1"  # too young for whoever was started just after
+        staged.write_bytes(b"vid")
+        os.utime(staged, (0, 0))
+        eventually(lambda: not staged.exists())
+
+
+def test_a_prune_goes_on_when_its_caller_waits_no_longer(
+    gateway: Gateway, caller: Caller, tmp_path: Path, blobs: Path
+) -> None:
+    job = rendered(gateway, caller, tmp_path)
+    release = threading.Event()
+    gateway._store.database.submit(lambda _: release.wait(20))  # nobody else can write
+    request = pb.PruneJobsRequest()
+    request.older_than.FromSeconds(0)
+    with pytest.raises(grpc.RpcError) as late:
+        caller.render.PruneJobs(request, timeout=0.3)
+    release.set()
+    assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    eventually(lambda: not any(job.name.removeprefix("jobs/") in key for key in keys(blobs)))

@@ -16,7 +16,7 @@ from farm.gateway.config import ConfigInvalid, GatewayConfig
 from farm.gateway.server import Gateway
 from farm.jobs.retry import MemoryProfile
 from farm.render.fake import FakeRenderer
-from farm.render.probe import read_receipt
+from farm.render.receipt import read_receipt
 from farm.render.renderer import Rendered
 from farm.store import schema
 from svdfarm.v1.resources_pb2 import Job, Shot, Worker
@@ -195,7 +195,10 @@ def test_out_of_memory_steps_down_and_tells_it_in_the_receipt(
     assert sorted(small.tried) == sorted(steps * 2)
     path = tmp_path / "clip.mp4"
     path.write_bytes(caller.download(caller.shots(job.name)[0].video.name))
-    assert read_receipt(path)["memory"] == enough.name
+    receipt = read_receipt(path)
+    assert receipt["environment"]["model_offload"]
+    chunked = receipt["inputs"]["numerics"]["forward_chunking"]
+    assert chunked is (enough is MemoryProfile.SMALLEST)
 
 
 def test_a_shot_that_its_lost_worker_never_began_is_not_charged(

@@ -95,6 +95,7 @@ def send(video: bytes, claims: Video) -> Callable[[pb.Assign, Tell], None]:
 def claim(video: bytes, **other: object) -> Video:
     """What an honest worker says of a video, but for `other`."""
     told = Video(
+        media_type="video/mp4",
         size_bytes=len(video),
         sha256=hashlib.sha256(video).hexdigest(),
         frame_count=3,
@@ -146,6 +147,9 @@ def test_a_success_whose_settled_was_lost_is_told_again(
     [
         (slice(None, -100), {}, "torn"),  # the hash is that of the torn file
         (slice(0), {}, "not a whole MP4"),
+        (slice(None), {"media_type": "video/quicktime"}, "h264 in video/mp4 was asked for"),
+        (slice(None), {"media_type": "video/matroska"}, "torn"),
+        (slice(None), {"media_type": "text/html"}, "'text/html' is none of video/mp4,"),
         (slice(None), {"frame_count": 2}, "2 frames of 64x64; 3 of 64x64 were asked for"),
         (slice(None), {"height_px": 72}, "3 frames of 64x72; 3 of 64x64 were asked for"),
         (slice(None), {"sha256": "0" * 64}, "with SHA-256"),
@@ -170,5 +174,5 @@ def test_a_broken_video_is_never_published(
     assert (shot.error.reason, shot.attempt_count) == ("VIDEO_BROKEN", 3)
     assert told in shot.error.message
     assert not shot.HasField("video")
-    assert list((tmp_path / "data" / "blobs").glob("videos/**/*.mp4")) == []
+    assert list((tmp_path / "data" / "blobs").glob("videos/**/*.*")) == []
     assert list((tmp_path / "data" / "spool").glob("*/*.part")) == []

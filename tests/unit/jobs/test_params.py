@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from farm.jobs.codec import Codec
 from farm.jobs.params import RANGES, SEED_MAX, SVD_XT, TINY, RenderParams, problems, resolve
 
 
@@ -32,6 +33,12 @@ def test_what_is_no_whole_number_is_refused(value: object) -> None:
         (RenderParams(min_guidance_scale=3, max_guidance_scale=1), ["min_guidance_scale"]),
         (RenderParams(frame_count=14, decode_chunk_size=15), ["decode_chunk_size"]),
         (RenderParams(decode_chunk_size=15), []),
+        (RenderParams(crf=99), ["crf"]),
+        (RenderParams(codec=Codec.H265, crf=52), ["crf"]),
+        (RenderParams(codec=Codec.AV1, crf=0), ["crf"]),
+        (RenderParams(codec=Codec.AV1, crf=63), []),
+        (RenderParams(codec=Codec.FFV1), []),
+        *((RenderParams(codec=c, crf=17), ["crf"]) for c in (Codec.PRORES, Codec.FFV1, Codec.PNG)),
     ],
 )
 def test_problems_name_the_fields(params: RenderParams, fields: list[str]) -> None:
@@ -50,6 +57,13 @@ def test_resolve_changes_nothing_that_was_given() -> None:
     given = resolve(RenderParams(), TINY, seed=1)
     assert resolve(given, SVD_XT, seed=2) == resolve(given, SVD_XT, seed=3)
     assert resolve(given, TINY, seed=9) == given
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_each_codec_has_a_crf_that_it_allows_or_none(codec: Codec) -> None:
+    filled = resolve(RenderParams(codec=codec), TINY, seed=1)
+    assert list(problems(filled)) == []
+    assert (filled.crf is None) == (codec in {Codec.PRORES, Codec.FFV1, Codec.PNG})
 
 
 def test_a_default_that_contradicts_is_a_problem_not_a_change() -> None:

@@ -1,13 +1,15 @@
-"""Frames to MP4 and PNG, looked at from outside: by decoding them with ffmpeg."""
+"""Frames to files of every codec, looked at from outside: by decoding them with ffmpeg."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from farm.jobs.codec import Codec
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render import ffmpeg
-from farm.render.encode import encode, write_frames
+from farm.render.encode import encode
 from farm.render.errors import EncodeFailed, EncoderMissing, ParamsRejected, VideoUnreadable
-from farm.render.probe import VideoFacts, probe_video, read_receipt
+from farm.render.probe import VideoFacts, probe_video, read_pictures
+from farm.render.receipt import read_receipt
+
+Clip = tuple[RenderParams, Path]  # the settings, and where the file is to go
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +40,37 @@ def params() -> RenderParams:
     return resolve(RenderParams(width_px=72, height_px=56, frame_count=5), TINY, seed=1)
 
 
+@pytest.fixture(params=list(Codec))
+def clip(request: pytest.FixtureRequest, params: RenderParams, tmp_path: Path) -> Clip:
+    codec = Codec(request.param)
+    of_codec = dataclasses.replace(params, codec=codec, crf=None)
+    return resolve(of_codec, TINY, seed=1), tmp_path / f"clip.{codec.container}"
+
+
 def decoded(path: Path, frames: np.ndarray) -> np.ndarray:
     """The video's pixels in [0, 1], as a player that takes BT.709 for granted sees them."""
+    if path.suffix == ".zip":
+        return np.stack(list(read_pictures(path))).astype(np.float32) / 255
+    matrix = "in_color_matrix=bt709:in_range=tv:" if path.suffix != ".mkv" else ""
     done = subprocess.run(
         [
-            ffmpeg.binary(),
-            "-v",
-            "error",
-            "-i",
-            path,
-            "-vf",
-            "scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int",
+            *(ffmpeg.binary(), "-v", "error", "-i", path),
+            *("-vf", f"scale={matrix}flags=accurate_rnd+full_chroma_int"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-"),
         ],
         capture_output=True,
         check=True,
     )
     return np.frombuffer(done.stdout, np.uint8).reshape(frames.shape).astype(np.float32) / 255
+
+
+def stream(path: Path) -> str:
+    """What ffmpeg says of the video in a file."""
+    done = subprocess.run(
+        [ffmpeg.binary(), "-hide_banner", "-i", path], capture_output=True, text=True
+    )
+    (found,) = re.findall(r"Video: (.*)", done.stderr)
+    return str(found)
 
 
 def psnr(left: np.ndarray, right: np.ndarray) -> float:
@@ -69,24 +89,47 @@ def test_a_video_has_the_frames_size_and_rate_that_went_in(
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_one_frame_is_a_video_too(frames: np.ndarray, params: RenderParams, tmp_path: Path) -> None:
-    encode(frames[:1], params, {}, tmp_path / "clip.mp4")
+def test_every_codec_keeps_frames_and_size(frames: np.ndarray, clip: Clip) -> None:
+    params, path = clip
 
-    assert probe_video(tmp_path / "clip.mp4") == VideoFacts(1, 72, 56, 7)
+    encode(frames, params, {}, path)
+
+    found = probe_video(path)
+    assert found == VideoFacts(5, 72, 56, None if params.codec == "png" else 7)
 
 
-def test_colours_survive(params: RenderParams, tmp_path: Path) -> None:
+def test_one_frame_of_the_least_size_is_a_video_too(frames: np.ndarray, clip: Clip) -> None:
+    params, path = clip
+
+    encode(frames[:1, :56, :56], params, {}, path)
+
+    found = probe_video(path)
+    assert (found.frame_count, found.width_px, found.height_px) == (1, 56, 56)
+
+
+def test_colours_survive(clip: Clip) -> None:
     # Smooth, saturated colours: a wrong matrix or range costs 10 dB and more.
     y, x = np.mgrid[0:144, 0:256].astype(np.float32)
     still = np.stack([x / 255, y / 143, 1 - x / 255], axis=-1)
     frames = np.repeat(still[None], 4, axis=0)
-    path = tmp_path / "clip.mp4"
+    params, path = clip
 
     encode(frames, params, {}, path)
 
     seen = decoded(path, frames)
     assert psnr(seen, frames) > 45
     assert abs(float(seen.mean() - frames.mean())) < 0.25 / 255  # truncation: 0.5
+
+
+@pytest.mark.parametrize("codec", [Codec.FFV1, Codec.PNG])
+def test_a_lossless_codec_loses_nothing(
+    frames: np.ndarray, params: RenderParams, tmp_path: Path, codec: Codec
+) -> None:
+    path = tmp_path / f"clip.{codec.container}"
+
+    encode(frames, dataclasses.replace(params, codec=codec, crf=None), {}, path)
+
+    assert np.array_equal(decoded(path, frames) * 255, (frames * 255).round())
 
 
 def test_a_photographs_detail_survives(
@@ -101,17 +144,45 @@ def test_a_photographs_detail_survives(
     assert psnr(decoded(path, smooth), smooth) > 30
 
 
-def test_the_file_is_tagged_bt709_in_limited_range(
-    frames: np.ndarray, params: RenderParams, tmp_path: Path
+@pytest.mark.parametrize(
+    ("codec", "said"),
+    [
+        (Codec.H264, r"h264 \(High\) \(avc1 .*\), yuv420p\(tv, bt709, progressive\)"),
+        (Codec.H265, r"hevc \(Main 10\) \(hvc1 .*\), yuv420p10le\(tv, bt709, progressive\)"),
+        (Codec.AV1, r"av1 .*\(Main\) \(av01 .*\), yuv420p10le\(tv, bt709, progressive\)"),
+        (Codec.PRORES, r"prores \(4444\) \(ap4h .*\), yuv444p12le\(tv, bt709, progressive\)"),
+        (Codec.FFV1, r"ffv1, bgr0\(pc, gbr/bt709/bt709, progressive\)"),
+    ],
+)
+def test_profile_and_colours_are_told_in_the_file(
+    frames: np.ndarray, params: RenderParams, tmp_path: Path, codec: Codec, said: str
 ) -> None:
-    path = tmp_path / "clip.mp4"
+    path = tmp_path / f"clip.{codec.container}"
 
-    encode(frames, params, {}, path)
+    encode(frames, resolve(dataclasses.replace(params, codec=codec, crf=None), TINY, 1), {}, path)
 
-    said = subprocess.run(
-        [ffmpeg.binary(), "-hide_banner", "-i", path], capture_output=True, text=True
-    ).stderr
-    assert re.search(r"Video: h264 \(High\) .*yuv420p\(tv, bt709", said)
+    # Matrix, primaries and curve: ffmpeg names bt709 once where all three are.
+    assert re.match(said, stream(path)), stream(path)
+
+
+def test_the_same_frames_give_the_same_file_on_any_number_of_processors(
+    frames: np.ndarray, clip: Clip
+) -> None:
+    params, path = clip
+    processors = os.sched_getaffinity(0)
+    if len(processors) == 1:
+        pytest.skip("takes two processors")
+    moving = np.concatenate([frames, 1 - frames, frames[:, ::-1]])
+
+    encode(moving, params, {}, path)
+    on_all = path.read_bytes()
+    try:
+        os.sched_setaffinity(0, {min(processors)})
+        encode(moving, params, {}, path)
+    finally:
+        os.sched_setaffinity(0, processors)
+
+    assert path.read_bytes() == on_all
 
 
 def test_playing_can_start_before_the_download_ends(
@@ -144,9 +215,9 @@ RECEIPTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("receipt", RECEIPTS, ids=lambda receipt: repr(receipt)[:30])
 def test_a_receipt_comes_back_as_it_went_in(
-    frames: np.ndarray, params: RenderParams, tmp_path: Path, receipt: dict[str, Any]
+    frames: np.ndarray, clip: Clip, receipt: dict[str, Any]
 ) -> None:
-    path = tmp_path / "clip.mp4"
+    params, path = clip
 
     encode(frames, params, receipt, path)
 
@@ -179,25 +250,22 @@ def test_any_file_name_will_do(
     assert read_receipt(Path(name)) == {"a": 1}
 
 
-def test_frames_are_written_lossless_and_rounded(frames: np.ndarray, tmp_path: Path) -> None:
-    levels = np.linspace(0, 1, 72 * 56 * 3, dtype=np.float32).reshape(1, 56, 72, 3)
-
-    paths = write_frames(np.concatenate([levels, frames]), tmp_path / "clip")
-
-    assert [path.name for path in paths] == [f"{index:05d}.png" for index in range(6)]
-    assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [p.name for p in paths]
-    written = np.asarray(Image.open(paths[0]))
-    assert np.array_equal(written, (levels[0] * 255).round().astype(np.uint8))
-    assert abs(float(written.mean() - levels.mean() * 255)) < 0.01  # truncation: 0.5
-
-
-def test_frames_on_disk_are_diffusers_own(frames: np.ndarray, tmp_path: Path) -> None:
+def test_pictures_are_named_in_order_and_are_diffusers_own(
+    frames: np.ndarray, params: RenderParams, tmp_path: Path
+) -> None:
     from diffusers.image_processor import VaeImageProcessor
 
-    paths = write_frames(frames, tmp_path)
+    path = tmp_path / "clip.zip"
 
-    for path, theirs in zip(paths, VaeImageProcessor.numpy_to_pil(frames), strict=True):
-        assert np.array_equal(np.asarray(Image.open(path)), np.asarray(theirs))
+    encode(frames, dataclasses.replace(params, codec=Codec.PNG, crf=None), {"a": 1}, path)
+
+    with zipfile.ZipFile(path) as archive:
+        pictures = [f"{index:05d}.png" for index in range(5)]
+        assert archive.namelist() == [*pictures, "receipt.json"]
+        assert json.loads(archive.read("receipt.json")) == {"a": 1}
+        for name, theirs in zip(pictures, VaeImageProcessor.numpy_to_pil(frames), strict=True):
+            with archive.open(name) as file, Image.open(file) as ours:
+                assert np.array_equal(np.asarray(ours), np.asarray(theirs))
 
 
 def test_a_missing_ffmpeg_says_what_to_install(
@@ -249,15 +317,15 @@ FILL = """
 import sys, numpy as np
 from pathlib import Path
 from farm.jobs.params import TINY, RenderParams, resolve
-from farm.render.encode import encode, write_frames
+from farm.jobs.codec import Codec
+from farm.render.encode import encode
 from farm.render.errors import DiskFull
 folder = Path(sys.argv[1])
 frames = np.random.default_rng(0).random((8, 144, 256, 3), np.float32)
-params = resolve(RenderParams(), TINY, seed=0)
-for write in (lambda: encode(frames, params, {}, folder / "clip.mp4"),
-              lambda: write_frames(frames, folder)):
+for codec in Codec:
+    params = resolve(RenderParams(codec=codec, crf=1 if codec == "av1" else None), TINY, seed=0)
     try:
-        write()
+        encode(frames, params, {}, folder / f"clip.{codec.container}")
     except DiskFull as error:
         print("full:", error.reason, "No space" in str(error) or "no space" in str(error))
     print(sorted(path.name for path in folder.iterdir()))
@@ -276,16 +344,12 @@ def test_a_full_disk_is_named_and_left_clean(tmp_path: Path) -> None:
         [*own, "sh", "-c", mount, "sh", small, sys.executable, FILL], capture_output=True, text=True
     )
 
-    said = done.stdout.splitlines()
-    assert said[:3] == ["full: DISK_FULL True", "[]", "full: DISK_FULL True"], done.stderr
-    assert not [name for name in said[3] if "partial" in name]
+    assert done.stdout.splitlines() == ["full: DISK_FULL True", "[]"] * len(Codec), done.stderr
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
-def test_a_video_cut_short_is_unreadable(
-    frames: np.ndarray, params: RenderParams, tmp_path: Path, part: float
-) -> None:
-    path = tmp_path / "clip.mp4"
+def test_a_video_cut_short_is_unreadable(frames: np.ndarray, clip: Clip, part: float) -> None:
+    params, path = clip
     encode(frames, params, {}, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from farm.render.hub import REVISIONS, fetch
 
 FETCH = """
 import sys
@@ -102,14 +104,38 @@ def test_offline_mode_is_named(tmp_path: Path) -> None:
     assert seconds < 8
 
 
-def test_a_complete_copy_in_the_cache_needs_no_network(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def cached(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Puts a whole checkpoint into the cache, as that commit and the newest one."""
     repository = tmp_path / "models--stabilityai--stable-video-diffusion-img2vid-xt"
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    (repository / "snapshots").mkdir(parents=True)
-    (repository / "snapshots" / commit).symlink_to(folder)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
+
+    def cached(commit: str) -> Path:
+        (repository / "snapshots").mkdir(parents=True)
+        (repository / "snapshots" / commit).symlink_to(folder)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(commit)
+        return repository / "snapshots" / commit
+
+    return cached
+
+
+def test_a_complete_copy_in_the_cache_needs_no_network(
+    cached: Callable[[str], Path], tmp_path: Path
+) -> None:
+    there = cached(REVISIONS["svd-xt"])
 
     said, _ = fetch_from("http://127.0.0.1:1", tmp_path)
 
-    assert said.strip() == str(repository / "snapshots" / commit)
+    assert said.strip() == str(there)
+
+
+def test_another_commit_in_the_cache_is_only_taken_by_name(
+    cached: Callable[[str], Path], tmp_path: Path
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    there = cached(commit)
+
+    said, _ = fetch_from("http://127.0.0.1:1", tmp_path)
+
+    assert "cannot be reached from here" in said
+    assert fetch("svd-xt", "float16", tmp_path, commit) == there

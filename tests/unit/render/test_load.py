@@ -167,14 +167,15 @@ def test_where_both_variants_lie_each_precision_takes_its_own(
     expected = plain * 2 if doubled else plain
     assert torch.allclose(loaded.unet.conv_in.bias.float(), expected, rtol=1e-2)
     assert loaded.unet.dtype == loaded.vae.dtype == loaded.image_encoder.dtype == loaded.dtype
-    assert set(loaded.provenance.variants.values()) == {"fp16" if doubled else None}
+    weights = [name for name in loaded.provenance.files if name.endswith(".safetensors")]
+    assert {name.endswith(".fp16.safetensors") for name in weights} == {doubled}
 
 
 def test_plain_files_serve_float16_where_there_are_no_others(copy: Path) -> None:
     loaded = load(str(copy), device="cpu", dtype="float16")
 
     assert loaded.unet.dtype == torch.float16
-    assert loaded.provenance.variants["unet"] is None
+    assert "unet/diffusion_pytorch_model.safetensors" in loaded.provenance.files
 
 
 def test_float32_of_a_half_precision_folder_is_refused(copy: Path) -> None:

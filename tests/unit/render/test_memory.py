@@ -136,9 +136,8 @@ def test_a_smaller_profile_is_taken_and_left_again(
     for profile in (*MemoryProfile, MemoryProfile.OFFLOAD, MemoryProfile.AS_STARTED):
         engine.use_memory(profile)
         frames = engine.render(picture, small).frames
-        told = engine.receipt()["memory"]
-        assert told["model_offload"] is (profile >= MemoryProfile.OFFLOAD)
-        assert told["forward_chunking"] is (profile is MemoryProfile.SMALLEST)
+        assert engine.environment()["model_offload"] is (profile >= MemoryProfile.OFFLOAD)
+        assert engine.numerics.forward_chunking is (profile is MemoryProfile.SMALLEST)
         if profile is MemoryProfile.SMALLEST:
             assert np.allclose(frames, expected, atol=1e-4)
         else:

@@ -23,7 +23,8 @@ from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled, V
 from farm.render.fake import FakeRenderer
 from farm.render.load import Model
 from farm.render.memory import Memory
-from farm.render.probe import probe_video, read_receipt
+from farm.render.probe import probe_video
+from farm.render.receipt import Numerics, Receipt, model_identity, read_receipt
 from farm.render.renderer import EngineRenderer, Renderer
 
 
@@ -37,7 +38,8 @@ def test_a_renderer_makes_a_video_with_its_receipt_inside(
 ) -> None:
     path = tmp_path / "clip.mp4"
 
-    video = renderer.render(picture_bytes, small).write(path)
+    rendered = renderer.render(picture_bytes, small)
+    video = rendered.write(path)
 
     facts = probe_video(path)
     assert (facts.frame_count, facts.width_px, facts.height_px, facts.fps) == (3, 64, 64, 7)
@@ -45,7 +47,8 @@ def test_a_renderer_makes_a_video_with_its_receipt_inside(
     assert video.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert video.size_bytes == path.stat().st_size
     assert video.durations_s["write"] > 0
-    assert read_receipt(path) == json.loads(json.dumps(video.receipt))
+    assert Receipt.from_json(read_receipt(path)) == rendered.receipt
+    assert rendered.receipt.params == dataclasses.replace(small, decode_chunk_size=3)
 
 
 def test_a_clip_of_other_frames_than_asked_for_is_no_video(
@@ -113,31 +116,78 @@ def test_a_renderer_refuses_bad_input(
 
 
 def test_a_renderer_says_that_its_clips_are_no_real_video(renderer: Renderer) -> None:
-    assert renderer.info == TINY
+    assert dataclasses.replace(renderer.info, identity="") == TINY
     assert renderer.device
     assert renderer.note
 
 
 def test_the_receipt_holds_all_that_a_clip_depends_on(
-    model: Model, picture_bytes: bytes, small: RenderParams
+    model: Model, folder: Path, picture_bytes: bytes, small: RenderParams
 ) -> None:
     params = dataclasses.replace(small, decode_chunk_size=2)
     renderer = EngineRenderer(Engine(model, engine="stock", memory=Memory()))
 
     receipt = renderer.render(picture_bytes, params).receipt
 
-    assert receipt["params"] == dataclasses.asdict(params)
-    assert receipt["image_sha256"] == hashlib.sha256(picture_bytes).hexdigest()
-    assert receipt["model"]["name"] == "tiny"
-    assert receipt["model"]["source"] == "built in"
-    assert receipt["model"]["note"] == "random weights: a test pattern"
-    assert receipt["engine"] == "stock"
-    assert receipt["dtype"] == "float32"
-    assert receipt["device"] == "cpu"
-    assert receipt["threads"] == torch.get_num_threads()
-    assert receipt["memory"] == {"model_offload": False, "forward_chunking": False}
-    assert receipt["versions"]["torch"] == torch.__version__
-    assert {"svdfarm", "diffusers", "transformers", "python"} <= set(receipt["versions"])
+    assert receipt.params == params
+    inputs, environment = receipt.inputs, receipt.environment
+    assert inputs.image_sha256 == hashlib.sha256(picture_bytes).hexdigest()
+    assert inputs.settings.decode_chunk_size == 2
+    assert inputs.numerics == Numerics("stock", "float32", forward_chunking=False, tier="exact")
+    assert inputs.model_files == {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("*/*")
+    }
+    assert receipt.model == {
+        "name": "tiny",
+        "source": "built in",
+        "revision": folder.name,
+        "note": "random weights: a test pattern",
+    }
+    assert (environment["device"], environment["threads"]) == ("cpu", torch.get_num_threads())
+    assert environment["model_offload"] is False
+    assert environment["versions"]["torch"] == torch.__version__
+    assert {"svdfarm", "diffusers", "transformers", "python", "ffmpeg"} <= set(
+        environment["versions"]
+    )
+
+
+def test_equal_inputs_are_one_text_however_they_were_written(
+    picture_bytes: bytes, small: RenderParams
+) -> None:
+    whole = dataclasses.replace(small, min_guidance_scale=1, decode_chunk_size=3)
+    decimal = dataclasses.replace(small, min_guidance_scale=1.0, decode_chunk_size=None)
+
+    inputs = [
+        FakeRenderer().render(picture_bytes, params).receipt.to_json()["inputs"]
+        for params in (whole, decimal)
+    ]
+
+    assert json.dumps(inputs[0]) == json.dumps(inputs[1])
+
+
+def test_a_models_identity_is_that_of_its_files_and_numerics(model: Model) -> None:
+    numerics = Numerics("default", "float32", forward_chunking=False)
+    files = {"unet/config.json": "0" * 64, "vae/config.json": "1" * 64}
+    backwards = dict(reversed(files.items()))
+    others = [
+        model_identity({**files, "unet/config.json": "2" * 64}, numerics),
+        *(
+            model_identity(files, dataclasses.replace(numerics, **other))
+            for other in (
+                {"engine": "stock"},
+                {"dtype": "float16"},
+                {"forward_chunking": True},
+                {"tier": "draft"},
+            )
+        ),
+    ]
+
+    assert model_identity(files, numerics) == model_identity(backwards, numerics)
+    assert len({model_identity(files, numerics), *others}) == 6
+    told = EngineRenderer(Engine(model)).info.identity
+    assert told == model_identity(model.provenance.files, numerics)
+    assert len(told) == 64
 
 
 def test_the_fake_takes_its_time_and_any_model(picture_bytes: bytes, small: RenderParams) -> None:

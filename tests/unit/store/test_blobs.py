@@ -77,6 +77,7 @@ async def test_what_a_killed_gateway_left_half_written_is_removed(tmp_path: Path
     for path in (old, whole):
         os.utime(path, (0, 0))
     blobs = FolderBlobs(tmp_path)
+    blobs.remove_leftovers()
     assert [path.exists() for path in (old, young, whole)] == [False, True, True]
     blobs.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select
 
+from farm.jobs.codec import Container
 from farm.jobs.retention import EndedJob, KeptFile
 from farm.jobs.states import JobState, ShotState
 from farm.store import claims, deletion, inputs, jobs, leases, schema
@@ -33,7 +34,8 @@ def render(database: Database, job: Job, number: int = 1) -> Video:
     key = ShotKey(job.id, number)
     claimed = database.submit(claims.claim, key, "w", expiry_s=30.0, now_s=1.0).result()
     assert claimed is not None
-    video = Video(claimed.lease.video_key("c" * 64), "c" * 64, size_bytes=100, frame_count=14)
+    key = claimed.lease.video_key("c" * 64, Container.MP4)
+    video = Video(key, "c" * 64, size_bytes=100, frame_count=14)
     assert database.submit(leases.succeed, claimed.lease, video, 1.0, 2.0).result()
     return video
 

@@ -30,11 +30,11 @@ def put(link: Link, content: bytes, **other: str | None) -> int:
 async def test_a_link_takes_its_bytes_once(s3: S3Server) -> None:
     bucket = s3.bucket()
     links, blobs = Links(bucket), BucketBlobs(bucket)
-    link = links.sign(KEY, SHA256, len(VIDEO))
+    link = links.sign(KEY, SHA256, len(VIDEO), "video/mp4")
     query = parse_qs(urlsplit(link.url).query)
     assert query["X-Amz-Expires"] == ["900"]
     assert query["X-Amz-SignedHeaders"] == [
-        "content-length;host;if-none-match;x-amz-checksum-sha256"
+        "content-length;content-type;host;if-none-match;x-amz-checksum-sha256"
     ]
     assert put(link, VIDEO) == 200
     assert await blobs.read_whole(KEY) == VIDEO
@@ -62,7 +62,7 @@ def test_a_link_takes_nothing_else(
     s3: S3Server, content: bytes, headers: dict[str, str | None], status: int
 ) -> None:
     links = Links(s3.bucket())
-    assert put(links.sign(KEY, SHA256, len(VIDEO)), content, **headers) == status
+    assert put(links.sign(KEY, SHA256, len(VIDEO), "video/mp4"), content, **headers) == status
     with pytest.raises(FileNotFoundError):
         links.find(KEY)
     links.close()

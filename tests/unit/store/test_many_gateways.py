@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import URL, Connection, select, text
 
+from farm.jobs.codec import Container
 from farm.jobs.retry import Reason
 from farm.jobs.states import FINAL_JOB_STATES, FINAL_SHOT_STATES, ShotState
 from farm.store import changes, claims, inputs, jobs, leases, moves, schema
@@ -77,7 +78,7 @@ class Chaos:
     def end(self, database: Database, lease: Lease, chance: random.Random) -> None:
         match chance.choice(["succeed", "succeed", "fail", "vanish", "release", "cancel"]):
             case "succeed":
-                video = Video(lease.video_key("c" * 64), "c" * 64, 1, 1)
+                video = Video(lease.video_key("c" * 64, Container.MP4), "c" * 64, 1, 1)
                 if database.submit(leases.succeed, lease, video, 1.0, 3.0).result():
                     self.succeeded.append(lease)
             case "fail":

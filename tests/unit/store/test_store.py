@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import threading
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from farm.store.database import Database
 from farm.store.errors import (
     NotFound,
     RequestConflict,
+    StoreAway,
     StoreLocked,
     StoreTooNew,
     is_disk_full,
@@ -114,6 +116,17 @@ def test_a_second_gateway_on_the_same_folder_is_refused(tmp_path: Path) -> None:
         Store.open(tmp_path)
     store.close()
     Store.open(tmp_path).close()
+
+
+def test_a_full_disk_is_told_in_words_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", no_space)
+    with pytest.raises(StoreAway, match="is full: free space there"):
+        Store.open(tmp_path)
 
 
 def test_one_failing_change_does_not_undo_its_neighbours(database: Database) -> None:

@@ -1,0 +1,240 @@
+"""Faults: each breaks one thing of a running farm and heals it again.
+
+A fault returns when what it broke is whole again, with what the history should tell of it. A
+program that was ended counts as whole: to start again is the farm's own recovery. `inject` throws
+faults at a farm, some in pairs, as the seed says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.chaos.processes import Program
+from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
+
+Fault = Callable[[Site, random.Random], dict[str, Any]]
+
+_PAIRS = 0.25
+_PAUSE_S = (0.3, 2.0)
+_READY_S = 60.0
+
+
+def gateway_kill(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGKILL at a random moment."""
+    return _end(rng.choice(site.gateways), signal.SIGKILL)
+
+
+def gateway_stop(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGTERM, as at an upgrade."""
+    return _end(rng.choice(site.gateways), signal.SIGTERM)
+
+
+def gateway_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGSTOP for less or more than a lease."""
+    return _freeze(rng.choice(site.gateways), rng.uniform(0.2, 2.5 * LEASE_S))
+
+
+def worker_kill(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGKILL at a random moment."""
+    return _end(rng.choice(site.workers), signal.SIGKILL)
+
+
+def worker_stop(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGTERM: it drains."""
+    return _end(rng.choice(site.workers), signal.SIGTERM)
+
+
+def worker_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGSTOP until its lease has run out, then SIGCONT: it comes back with what it has lost."""
+    return _freeze(rng.choice(site.workers), rng.uniform(1.2 * LEASE_S, 2 * LEASE_S))
+
+
+def wire_cut(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Connections between workers and gateways break, several times."""
+    for _ in range(rng.randrange(1, 5)):
+        rng.choice(site.wires).cut()
+        time.sleep(rng.uniform(0, 0.7))
+    return {}
+
+
+def wire_stall(site: Site, rng: random.Random) -> dict[str, Any]:
+    """A worker is cut off for less or more than a lease, then all it said arrives."""
+    for_s = rng.uniform(0.3, 2 * LEASE_S)
+    with rng.choice(site.wires).stalled():
+        time.sleep(for_s)
+    return {"for_s": for_s}
+
+
+def postgres_restart(site: Site, rng: random.Random) -> dict[str, Any]:
+    """pg_ctl stop -m immediate, as a crash, and a start."""
+    assert site.postgres is not None
+    site.postgres.stop("immediate")
+    time.sleep(rng.choice([0, rng.uniform(0, 4)]))
+    site.postgres.start()
+    return {}
+
+
+def postgres_cut(site: Site, rng: random.Random) -> dict[str, Any]:
+    """The server ends some of the farm's connections."""
+    assert site.postgres is not None
+    for _ in range(rng.randrange(1, 8)):
+        with contextlib.suppress(psycopg.OperationalError):  # it is away: of a pair of faults
+            site.postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'svdfarm' ORDER BY random() LIMIT 2"
+            )
+        time.sleep(rng.uniform(0, 0.2))
+    return {}
+
+
+def s3_errors(site: Site, rng: random.Random) -> dict[str, Any]:
+    """500 and 503 instead of answers, now and then or to everything."""
+    assert site.s3_faults is not None
+    kinds: list[int | None] = rng.choice([[500, 503], [500, 503, None, None]])
+    for_s = rng.uniform(0.5, 8.0)
+    with _bad_requests(site, rng):
+        site.s3_faults.answers = [rng.choice(kinds) for _ in range(10_000)]
+        time.sleep(for_s)
+        site.s3_faults.answers = []
+    return {"for_s": for_s}
+
+
+def s3_lost_replies(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Requests that are done, and whose answers never come."""
+    assert site.s3_faults is not None
+    with _bad_requests(site, rng):
+        site.s3_faults.lost_replies = rng.randrange(1, 30)
+        time.sleep(rng.uniform(0.5, 3.0))
+        site.s3_faults.lost_replies = 0
+    return {}
+
+
+def s3_slow(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Seconds for each answer."""
+    assert site.s3_faults is not None
+    with _bad_requests(site, rng):
+        site.s3_faults.delay_s = rng.uniform(0.3, 3.0)
+        time.sleep(rng.uniform(1.0, 5.0))
+        site.s3_faults.delay_s = 0.0
+    return {}
+
+
+def disk_low(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Less is free than is kept back."""
+    return _fill(site, rng, RESERVE_BYTES // 2)
+
+
+def disk_full(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Hardly a byte is free."""
+    return _fill(site, rng, rng.choice([0, 0, 40_000, 400_000]))
+
+
+_ALL: dict[Fault, Callable[[Site], bool]] = {
+    gateway_kill: lambda _: True,
+    gateway_stop: lambda _: True,
+    gateway_freeze: lambda _: True,
+    worker_kill: lambda _: True,
+    worker_stop: lambda _: True,
+    worker_freeze: lambda _: True,
+    wire_cut: lambda _: True,
+    wire_stall: lambda _: True,
+    postgres_restart: lambda site: site.postgres is not None,
+    postgres_cut: lambda site: site.postgres is not None,
+    s3_errors: lambda site: site.s3_faults is not None,
+    s3_lost_replies: lambda site: site.s3_faults is not None,
+    s3_slow: lambda site: site.s3_faults is not None,
+    disk_low: lambda site: site.disk_is_small,
+    disk_full: lambda site: site.disk_is_small,
+}
+NAMES = tuple(fault.__name__ for fault in _ALL)
+
+
+def staged(site: Site) -> list[Fault]:
+    """Those that this farm and this machine allow, of those that the plan names."""
+    wanted = site.plan.faults or NAMES
+    return [fault for fault, can in _ALL.items() if fault.__name__ in wanted and can(site)]
+
+
+def inject(site: Site) -> None:
+    """Throws faults at the farm for as long as the plan says."""
+    rng = random.Random(f"{site.plan.seed}/faults")
+    deadline = time.monotonic() + site.plan.seconds
+    can = staged(site)
+    while time.monotonic() < deadline:
+        pair = rng.sample(can, 2) if len(can) > 1 and rng.random() < _PAIRS else [rng.choice(can)]
+        seeds = [rng.random() for _ in pair]
+        threads = [
+            threading.Thread(target=_throw, args=[site, fault, random.Random(seed)])
+            for fault, seed in zip(pair, seeds, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # Sooner or later the farm has to come up again between two faults.
+        for gateway in site.gateways:
+            gateway.ready.wait(_READY_S)
+        time.sleep(rng.uniform(*_PAUSE_S))
+
+
+def _throw(site: Site, fault: Fault, rng: random.Random) -> None:
+    name = fault.__name__
+    site.history.tell("fault", name=name)
+    begun = time.time()
+    try:
+        about = fault(site, rng)
+    except Exception as error:  # noqa: BLE001 - the checker tells it
+        site.history.tell("harness", error=f"{name}: {type(error).__name__}: {error}")
+        return
+    site.history.tell("healed", name=name, begun=begun, **about)
+
+
+def _end(program: Program, number: signal.Signals) -> dict[str, Any]:
+    pid, said = program.process.pid, program.said
+    program.kill(number)
+    return {"program": program.name, "pid": pid, "said": said}
+
+
+def _freeze(program: Program, for_s: float) -> dict[str, Any]:
+    said = program.said
+    with program.frozen():
+        time.sleep(for_s)
+    return {"program": program.name, "said": said, "for_s": for_s}
+
+
+@contextlib.contextmanager
+def _bad_requests(site: Site, rng: random.Random) -> Iterator[None]:
+    assert site.s3_faults is not None
+    every = ("PUT", "GET", "HEAD", "DELETE", "POST")
+    site.s3_faults.methods = rng.choice([every, every, ("PUT",), ("HEAD", "GET")])
+    yield
+
+
+def _fill(site: Site, rng: random.Random, leave_bytes: int) -> dict[str, Any]:
+    ballast = site.data / f"ballast-{rng.random()}"
+    for_s = rng.uniform(1.0, 5.0)
+    try:
+        with ballast.open("wb") as file:
+            _grow(file.fileno(), site.data, leave_bytes)
+            time.sleep(for_s)
+    finally:
+        ballast.unlink(missing_ok=True)
+    return {"for_s": for_s, "left_bytes": leave_bytes}
+
+
+def _grow(descriptor: int, folder: Path, leave_bytes: int) -> None:
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize - leave_bytes
+    if free_bytes > 0:
+        with contextlib.suppress(OSError):  # the farm was first
+            os.posix_fallocate(descriptor, 0, free_bytes)

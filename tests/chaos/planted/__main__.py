@@ -1,0 +1,52 @@
+"""Plants each bug in a copy of the farm, runs the suite there, and tells whether it was found."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[2]
+_COPIED = ("farm", "client", "tests", "examples")
+_TOLD = re.compile(r"^# (found as|run with): (.*)$", re.MULTILINE)
+
+
+def main() -> int:
+    """Returns the exit code: 1 where a bug was not found."""
+    wanted = sys.argv[1:]
+    patches = [p for p in sorted(_HERE.glob("*.patch")) if not wanted or p.stem in wanted]
+    missed = [patch.stem for patch in patches if not _is_found(patch)]
+    print(f"{len(patches) - len(missed)} of {len(patches)} planted bugs were found")
+    return 1 if missed or not patches else 0
+
+
+def _is_found(patch: Path) -> bool:
+    about = dict(_TOLD.findall(patch.read_text(encoding="utf-8")))
+    kinds, options = about["found as"].split(", "), about["run with"].split()
+    with tempfile.TemporaryDirectory(prefix="farm-planted-") as name:
+        copy = Path(name)
+        for part in _COPIED:
+            shutil.copytree(_ROOT / part, copy / part)
+        subprocess.run(["git", "apply", str(patch)], cwd=copy, check=True)
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.chaos", f"--out={copy / 'out'}", *options],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = [kind for kind in kinds if f" x {kind}" in run.stdout]
+    print(f"{patch.stem:<34}{'found as ' + found[0] if found else 'MISSED'}", flush=True)
+    if not found:
+        print(run.stdout, run.stderr, sep="\n")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

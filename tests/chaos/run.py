@@ -1,0 +1,38 @@
+"""One run: a farm, a load, faults; then everything settles, stops and is checked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.chaos import faults, load, site
+from tests.chaos.check import check
+from tests.chaos.remains import gather
+from tests.chaos.site import Plan
+from tests.chaos.table import Report
+
+_SETTLE_S = 120.0
+
+
+def run(plan: Plan, folder: Path) -> Report:
+    """Runs a plan; its history and logs stay in `folder`, which is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with site.prepared(plan, folder) as farm:
+        with site.running(farm):
+            with load.held(farm) as held:
+                faults.inject(farm)
+            took_s, unsettled = load.settle(farm, _SETTLE_S)
+            stuck = [] if unsettled else held.leave()
+            if not unsettled:
+                load.probe(farm)
+            farm.history.tell(
+                "settled",
+                took_s=took_s,
+                unsettled={job.name: job.state for job in unsettled},
+                stuck=stuck,
+            )
+        report = check(gather(farm))
+    missing = set(plan.faults or faults.NAMES) - {f.__name__ for f in faults.staged(farm)}
+    report.figures["not staged here"] = ", ".join(sorted(missing)) or "nothing"
+    return report

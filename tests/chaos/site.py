@@ -1,0 +1,154 @@
+"""The farm of a run: database, artifacts and a small disk, gateways and workers as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+
+from farm.jobs.params import TINY, RenderParams, resolve
+from farm.render.fake import FakeRenderer
+from farm.store.bucket import Bucket
+from farm.store.database import Database
+from farm.store.postgres import Postgres
+from farm.store.sqlite import Sqlite
+from tests.chaos import moves
+from tests.chaos.history import History
+from tests.chaos.processes import Program, Supervisor
+from tests.chaos.wire import Wire
+from tests.chaos.worker import FRAMES, SIZE_PX
+from tests.postgres import PostgresServer, running_postgres
+from tests.running import IMAGES, free_port
+from tests.s3 import KEYS, Faults, S3Server, faulty, running_s3
+
+LEASE_S = 2.0
+STEP_S = 0.03
+RESERVE_BYTES = 16 * 2**20
+_DISK_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made of."""
+
+    seed: int
+    seconds: float
+    database: str = "sqlite"  # or postgres
+    artifacts: str = "folder"  # or s3
+    direct_upload: bool = False
+    workers: int = 4
+    submitters: int = 4
+    watchers: int = 8
+    downloaders: int = 9
+    owners: int = 2
+    faults: tuple[str, ...] = ()  # all that can be staged, where empty
+
+    @property
+    def gateways(self) -> int:
+        """SQLite's is alone."""
+        return 2 if self.database == "postgres" else 1
+
+
+@dataclass
+class Site:
+    """What faults and the checker get their hands on."""
+
+    plan: Plan
+    folder: Path
+    data: Path
+    url: URL
+    history: History
+    disk_is_small: bool = False
+    postgres: PostgresServer | None = None
+    s3: S3Server | None = None
+    s3_faults: Faults | None = None
+    bucket: Bucket | None = None  # as the checker sees it: not by way of the proxy
+    gateways: list[Program] = field(default_factory=list)
+    workers: list[Program] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)  # of each worker, to any gateway
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where clients come to."""
+        return [gateway.said for gateway in self.gateways]
+
+
+@contextlib.contextmanager
+def prepared(plan: Plan, folder: Path) -> Iterator[Site]:
+    """What has to be there before the farm's own processes are, and stays after they have ended."""
+    history = History(folder / "history.jsonl")
+    data = folder / "data"
+    with contextlib.ExitStack() as stack:
+        stack.callback(history.close)
+        small = stack.enter_context(small_disk(data))
+        site = Site(plan, folder, data, make_url(f"sqlite:///{data}/farm.db"), history, small)
+        if plan.database == "postgres":
+            site.postgres = stack.enter_context(running_postgres())
+            site.url = stack.enter_context(site.postgres.database())
+        if plan.artifacts == "s3":
+            os.environ.update(KEYS)
+            site.s3 = stack.enter_context(running_s3())
+            site.s3_faults = stack.enter_context(faulty(site.s3))
+            site.bucket = site.s3.bucket()
+        backend = Postgres(site.url) if site.postgres else Sqlite(data / "farm.db")
+        Database.open(backend).close()
+        moves.watch(site.url)
+        yield site
+
+
+@contextlib.contextmanager
+def running(site: Site) -> Iterator[None]:
+    """The farm's processes, started again whenever they end."""
+    clip = site.folder / "clip.mp4"
+    params = RenderParams(width_px=SIZE_PX, height_px=SIZE_PX, frame_count=FRAMES, step_count=1)
+    image = (IMAGES / "rocket.jpg").read_bytes()
+    FakeRenderer().render(image, resolve(params, TINY, 1)).write(clip)
+    with contextlib.ExitStack() as stack, Supervisor(site.history) as supervisor:
+        for number in range(site.plan.gateways):
+            command = _gateway_command(site)
+            log = site.folder / f"gateway-{number}.log"
+            site.gateways.append(supervisor.add(Program(f"gateway-{number}", command, log)))
+        (site.folder / "workers").mkdir()
+        for number in range(site.plan.workers):
+            wire = Wire(lambda: site.addresses, f"{site.plan.seed}/wire-{number}")
+            stack.callback(wire.close)
+            site.wires.append(wire)
+            command = [sys.executable, "-m", "tests.chaos.worker", wire.address]
+            command += map(str, [site.folder / "workers", clip, site.folder / "renders.jsonl"])
+            log = site.folder / f"worker-{number}.log"
+            program = Program(f"worker-{number}", [*command, str(STEP_S)], log)
+            site.workers.append(supervisor.add(program))
+        yield
+
+
+def _gateway_command(site: Site) -> list[str]:
+    command = [sys.executable, "-m", "tests.chaos.gateway", f"--address=127.0.0.1:{free_port()}"]
+    command += [f"--data={site.data}", f"--lease-s={LEASE_S}", f"--reserve-bytes={RESERVE_BYTES}"]
+    if site.postgres is not None:
+        command.append(f"--database={site.url.render_as_string(hide_password=False)}")
+    if site.bucket is not None and site.s3_faults is not None:
+        command.append(f"--artifacts=s3://{site.bucket.name}/{site.bucket.prefix}")
+        command.append(f"--endpoint={site.s3_faults.endpoint}")
+        command += ["--direct-upload"] if site.plan.direct_upload else []
+    return command
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """A file system of its own at `folder`, where this machine lets us mount one."""
+    folder.mkdir(parents=True)
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "farm-chaos", str(folder)]
+    mounted = mount and not subprocess.run(command, capture_output=True, check=False).returncode
+    try:
+        yield bool(mounted)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,0 +1,138 @@
+"""A worker as a process of its own: the real lease loop, a fake GPU and videos made beforehand.
+
+    python -m tests.chaos.worker GATEWAY FOLDER CLIP RENDERS STEP_S
+
+Its videos are the clip in CLIP, a real MP4, with a last box that holds the shot's seed: whole,
+decodable, and nobody else's. A shot with motion_bucket_id POISON kills it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from farm.cluster.agent import Agent
+from farm.jobs.params import TINY, RenderParams
+from farm.jobs.retry import MemoryProfile
+from farm.logs import configure_logs
+from farm.render.errors import RenderCancelled
+from farm.render.renderer import Cancelled, OnStep, Rendered, Video
+from tests.chaos.history import History
+
+POISON = 255
+FRAMES, SIZE_PX = 3, 64
+STEPS = (5, 5, 10, 60)  # of jobs: the longest takes most of a lease
+_PADDING_BYTES = 150_000  # from none to six of them: one chunk, or several
+
+
+def tag(seed: int) -> bytes:
+    """What the video of a shot with this seed holds, and no other."""
+    return b"chaos-seed=%d;" % seed
+
+
+@dataclass(frozen=True)
+class Clip(Rendered):
+    """A rendered clip whose file is nearly made."""
+
+    mp4: bytes = b""
+
+    def write(self, path: Path) -> Video:
+        """See `Rendered`: synced, and whole."""
+        seed = self.params.seed or 0
+        content = tag(seed) + bytes(seed % 7 * _PADDING_BYTES)
+        data = self.mp4 + struct.pack(">I4s", 8 + len(content), b"free") + content
+        with path.open("wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())
+        return Video(
+            path=path,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            frame_count=FRAMES,
+            width_px=SIZE_PX,
+            height_px=SIZE_PX,
+            fps=7,
+            durations_s=self.durations_s,
+            receipt=self.receipt,
+        )
+
+
+class ChaosRenderer:
+    """Takes `step_s` a step, obeys cancel, and notes when it renders what."""
+
+    info = TINY
+    device = "fake"
+    note: str | None = None
+
+    def __init__(self, mp4: bytes, renders: History, step_s: float) -> None:
+        self._mp4 = mp4
+        self._renders = renders
+        self._step_s = step_s
+
+    def render(
+        self,
+        image: bytes,
+        params: RenderParams,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+        memory: MemoryProfile = MemoryProfile.AS_STARTED,
+    ) -> Rendered:
+        """A clip for this seed."""
+        about: Mapping[str, Any] = {"seed": params.seed, "pid": os.getpid()}
+        started = time.perf_counter()
+        self._renders.tell("begun", **about)
+        for step in range(params.step_count or 0):
+            if cancelled is not None and cancelled():
+                self._renders.tell("stopped", **about, took_s=time.perf_counter() - started)
+                raise RenderCancelled(f"Cancelled after step {step}.")
+            time.sleep(self._step_s)
+            if on_step is not None:
+                on_step(step + 1, params.step_count or 0)
+            if params.motion_bucket_id == POISON and step == 2:
+                self._renders.tell("poisoned", **about, took_s=time.perf_counter() - started)
+                os.kill(os.getpid(), signal.SIGKILL)
+        took_s = time.perf_counter() - started
+        self._renders.tell("rendered", **about, took_s=took_s)
+        return Clip(np.zeros((0, 0, 0, 0), np.float32), params, {"denoise": took_s}, {}, self._mp4)
+
+
+def end_with_starter() -> None:
+    """Ends this process when the one that started it is gone: it held our standard input."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            continue
+        os._exit(1)
+
+    threading.Thread(target=wait, name="end-with-starter", daemon=True).start()
+
+
+def main() -> None:
+    """Works until SIGTERM, then drains."""
+    gateway, folder, clip, renders, step_s = sys.argv[1:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    configure_logs()
+    end_with_starter()
+    agent = Agent(gateway, None, folder=Path(folder), version="chaos")
+    agent.start()
+    renderer = ChaosRenderer(Path(clip).read_bytes(), History(Path(renders)), float(step_s))
+    agent.serve(renderer)
+    print(f"ready {agent.id}", flush=True)
+    signal.sigwait({signal.SIGTERM})
+    agent.drain(3.0)
+    agent.stop()
+
+
+if __name__ == "__main__":
+    main()
