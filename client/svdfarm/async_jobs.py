@@ -84,9 +84,11 @@ class AsyncJobHandle:
             lambda page: map(wire.attempt_from_wire, page.attempts),
         )
 
-    def watch(self, timeout_s: float | None = None) -> AsyncGenerator[Job | Shot, None]:
+    def watch(
+        self, timeout_s: float | None = None, *, previews: bool = False
+    ) -> AsyncGenerator[Job | Shot, None]:
         """As `JobHandle.watch`."""
-        return watching.watch(self._connection, self.name, timeout_s)
+        return watching.watch(self._connection, self.name, timeout_s, previews=previews)
 
     async def videos(
         self, timeout_s: float | None = None
@@ -114,10 +116,13 @@ class AsyncJobHandle:
                     ended = event
         return ended if ended is not None and ended.state.final else await self.get()
 
-    async def cancel(self) -> Job:
+    async def cancel(self, shots: Iterable[str | Shot] | None = None) -> Job:
         """As `JobHandle.cancel`."""
         farm = self._connection
-        request = rpc.CancelJobRequest(name=self.name)
+        named = None if shots is None else _names(shots)
+        if named == []:  # on the wire that is the whole job
+            return await self.get()
+        request = rpc.CancelJobRequest(name=self.name, shots=named)
         return wire.job_from_wire(await farm.call(farm.render.CancelJob, request))
 
     async def pause(self) -> Job:
@@ -142,7 +147,7 @@ class AsyncJobHandle:
         request = rpc.RequeueJobRequest(
             name=self.name,
             states=[pb.Shot.State.Value(state) for state in states],
-            shots=[shot.name if isinstance(shot, Shot) else shot for shot in shots],
+            shots=_names(shots),
         )
         return (await farm.call(farm.render.RequeueJob, request)).requeued_shot_count
 
@@ -161,6 +166,10 @@ class AsyncJobHandle:
         """As `JobHandle.delete`."""
         farm = self._connection
         await farm.call(farm.render.DeleteJob, rpc.DeleteJobRequest(name=self.name))
+
+
+def _names(shots: Iterable[str | Shot]) -> list[str]:
+    return [shot.name if isinstance(shot, Shot) else shot for shot in shots]
 
 
 def _plain(name: str) -> str:

@@ -63,12 +63,16 @@ class JobHandle:
         """
         return iterate(self._job.attempts(shot))
 
-    def watch(self, timeout_s: float | None = None) -> Generator[Job | Shot, None, None]:
+    def watch(
+        self, timeout_s: float | None = None, *, previews: bool = False
+    ) -> Generator[Job | Shot, None, None]:
         """The job and its shots as they are, then each after every change, until the job ends.
 
-        Goes on where it stopped after a break. Raises DeadlineExceeded after `timeout_s`.
+        With `previews`, about five times a clip `shot.progress.preview` is a new small JPEG of its
+        frames so far. Goes on where it stopped after a break. Raises DeadlineExceeded after
+        `timeout_s`.
         """
-        return iterate(self._job.watch(timeout_s))
+        return iterate(self._job.watch(timeout_s, previews=previews))
 
     def videos(self, timeout_s: float | None = None) -> Generator[FinishedVideo, None, None]:
         """Each video as it is finished, until the job has ended. Failed shots give none.
@@ -85,9 +89,13 @@ class JobHandle:
         """The job when it has ended. Raises DeadlineExceeded after `timeout_s`."""
         return run(self._job.wait(timeout_s))
 
-    def cancel(self) -> Job:
-        """Asks for cancellation and returns at once; a job that has ended stays as it is."""
-        return run(self._job.cancel())
+    def cancel(self, shots: Iterable[str | Shot] | None = None) -> Job:
+        """Asks for cancellation and returns at once; what has ended stays as it is.
+
+        With `shots` (or their names) only of those: the job goes on with the others, and how it
+        ends is up to them. Raises NotFound for one that the job does not have.
+        """
+        return run(self._job.cancel(shots))
 
     def pause(self) -> Job:
         """Starts no shot from now on; those on a GPU finish. A job that has ended stays as it is.

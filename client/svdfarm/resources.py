@@ -80,6 +80,7 @@ class Progress:
 
     step: int
     step_count: int
+    preview: bytes | None = None  # a small JPEG of some frames so far, where watch asked for it
 
 
 class DeliveryState(enum.StrEnum):

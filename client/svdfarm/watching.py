@@ -15,7 +15,7 @@ from svdfarm.v1 import render_service_pb2 as rpc
 
 
 async def watch(
-    connection: Connection, name: str, timeout_s: float | None
+    connection: Connection, name: str, timeout_s: float | None, *, previews: bool = False
 ) -> AsyncGenerator[Job | Shot, None]:
     """The job and its shots as they are, then each after every change, until the job has ended.
 
@@ -25,7 +25,7 @@ async def watch(
     patience = connection.patience(deadline)
     token, ended = "", False
     while not ended:
-        request = rpc.WatchJobRequest(name=name, resume_token=token)
+        request = rpc.WatchJobRequest(name=name, resume_token=token, previews=previews)
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         method = connection.render.WatchJob
         async with connection.stream(method, request, timeout_s=left_s) as responses:

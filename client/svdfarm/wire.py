@@ -104,7 +104,6 @@ def job_from_wire(message: pb.Job) -> resources.Job:
 
 def shot_from_wire(message: pb.Shot) -> resources.Shot:
     """A shot; a state that this version does not know is RENDERING, as the protocol says."""
-    progress = message.progress if message.HasField("progress") else None
     return resources.Shot(
         name=message.name,
         image=message.image,
@@ -119,7 +118,7 @@ def shot_from_wire(message: pb.Shot) -> resources.Shot:
         worker=message.worker,
         display_name=message.display_name,
         output_name=message.output_name,
-        progress=resources.Progress(progress.step, progress.step_count) if progress else None,
+        progress=_progress(message.progress) if message.HasField("progress") else None,
         cached_from=message.cached_from,
     )
 
@@ -223,6 +222,10 @@ def _video(message: pb.Video) -> resources.Video:
         sha256=message.sha256,
         frame_count=message.frame_count,
     )
+
+
+def _progress(message: pb.Progress) -> resources.Progress:
+    return resources.Progress(message.step, message.step_count, message.preview or None)
 
 
 def _failure(message: pb.Error) -> resources.Failure:

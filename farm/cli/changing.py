@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Token
+from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Shots, Token
 
 if TYPE_CHECKING:
-    from svdfarm import Client, Job, JobHandle
+    from svdfarm import Client, Job, JobHandle, Shot
 
 
 def register(app: typer.Typer) -> None:
@@ -63,16 +63,7 @@ def requeue(
             show_default=False,
         ),
     ] = None,
-    shots: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--shot",
-            metavar="N",
-            min=1,
-            help="Only this one, counted from 1; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    shots: Shots = None,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -86,7 +77,7 @@ def requeue(
     wanted = [_state(state) for state in states or ["failed"]]
     with connecting.client(ctx, address, token, connect_timeout) as client:
         handle = client.job(job)
-        named = [f"{handle.name}/shots/{number}" for number in shots or ()]
+        named = _named(handle, shots) if shots else []
         n = handle.requeue([ShotState(state) for state in wanted], named)
         found = handle.get()
     if as_json:
@@ -101,6 +92,13 @@ def _state(given: str) -> str:
     if given.lower() not in ("failed", "cancelled"):
         raise CommandFailed(f"--state is {given!r}; allowed: failed, cancelled")
     return given.upper()
+
+
+def _named(job: JobHandle, picks: list[str]) -> list[Shot]:
+    """Those of a job's shots that were named with --shot."""
+    from farm.cli.picks import choose
+
+    return choose(list(job.shots()), ",".join(picks), "--shot")
 
 
 def priority(
@@ -124,16 +122,23 @@ def priority(
 def cancel(
     ctx: typer.Context,
     jobs: JobNames,
+    shots: Shots = None,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
     token: Token = None,
 ) -> int:
-    """Cancel jobs; shots on a GPU end at their next step, finished videos stay."""
+    """Cancel jobs, or shots of one; those on a GPU end at their next step, finished videos stay."""
     from farm.cli import connecting
 
+    if shots and len(jobs) > 1:
+        raise CommandFailed(f"--shot is of one job; {len(jobs)} were given")
+
+    def cancel_one(job: JobHandle) -> None:
+        _print_job(job.cancel(_named(job, shots) if shots else None), as_json=as_json)
+
     with connecting.client(ctx, address, token, connect_timeout) as client:
-        return _each(client, jobs, lambda job: _print_job(job.cancel(), as_json=as_json))
+        return _each(client, jobs, cancel_one)
 
 
 def delete(

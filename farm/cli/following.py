@@ -67,11 +67,18 @@ class Saver:
         self._view.not_saved(shot, message)
 
 
-def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: float | None) -> Exit:
+def follow(
+    handle: JobHandle,
+    view: View,
+    saver: Saver | None,
+    *,
+    previews: bool = False,
+    timeout_s: float | None,
+) -> Exit:
     """Shows the job until it ends; the exit code says how. Raises errors of the SDK."""
     job: Job | None = None
     told = False
-    for event in handle.watch(timeout_s=timeout_s):
+    for event in handle.watch(timeout_s=timeout_s, previews=previews):
         if isinstance(event, Job):
             job = event
             view.job(job)
@@ -88,22 +95,32 @@ def follow(handle: JobHandle, view: View, saver: Saver | None, *, timeout_s: flo
     return ending(job or handle.get())
 
 
-def choose_view(*, json: bool) -> View:
-    """JSON where asked for, bars on a terminal, plain lines elsewhere."""
+def choose_view(*, json: bool, previews: bool = False) -> View:
+    """JSON where asked for, bars on a terminal, plain lines elsewhere.
+
+    Raises CommandFailed for `previews` where no pictures can be shown.
+    """
     if json:
         return JsonView()
     if sys.stdout.isatty():
-        from farm.cli.live import LiveView  # rich is loaded where it is shown
+        from rich.console import Console  # loaded where it is shown
 
-        return LiveView()
+        from farm.cli.live import LiveView
+        from farm.cli.previews import Previews
+
+        console = Console(highlight=False)
+        return LiveView(console, Previews(console, os.environ) if previews else None)
+    if previews:
+        raise CommandFailed("--previews needs a terminal, and the output is none; or give --json")
     return PlainView()
 
 
 def watch_and_save(
     handle: JobHandle,
+    view: View,
     folder: Path | None,
     *,
-    as_json: bool,
+    previews: bool = False,
     overwrite: bool,
     receipts: bool,
     timeout_s: float | None,
@@ -111,11 +128,10 @@ def watch_and_save(
     """Follows the job to its end; Ctrl-C and a timeout leave it running and say how to go on."""
     again = f"farm watch {handle.name}" + (f" --out {folder}" if folder else "")
     again += " --receipts" if folder and receipts else ""
-    view = choose_view(json=as_json)
     saver = Saver(handle, view, folder, overwrite=overwrite, receipts=receipts) if folder else None
     try:
         with view:
-            return follow(handle, view, saver, timeout_s=timeout_s)
+            return follow(handle, view, saver, previews=previews, timeout_s=timeout_s)
     except KeyboardInterrupt:
         raise CommandFailed(
             f"stopped watching; {handle.name} goes on. To go on watching: {again}",

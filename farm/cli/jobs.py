@@ -17,6 +17,7 @@ from farm.cli.options import (
     Out,
     Overwrite,
     Receipts,
+    ShowPreviews,
     Timeout,
     Token,
 )
@@ -35,6 +36,7 @@ def watch(
     ctx: typer.Context,
     job: JobName,
     out: Out = None,
+    previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     receipts: Receipts = False,
@@ -46,6 +48,7 @@ def watch(
     """Show a job until it ends; with --out, save its videos too."""
     from farm.cli import connecting, following
 
+    view = following.choose_view(json=as_json, previews=previews)
     patience_s = connecting.CONNECT_TIMEOUT_S
     with connecting.client(
         ctx, address, token, connect_timeout, default_connect_timeout_s=patience_s
@@ -53,8 +56,9 @@ def watch(
         folder = following.check_writable(out) if out else None
         return following.watch_and_save(
             client.job(job),
+            view,
             folder,
-            as_json=as_json,
+            previews=previews,
             overwrite=overwrite,
             receipts=receipts,
             timeout_s=timeout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,7 @@ from farm.cli.options import (
     Timeout,
     Token,
 )
+from farm.cli.picks import choose
 from farm.jobs.draft import PREFIX
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def promote(
     from svdfarm import NewShot
 
     width_px, height_px = _size(size)
+    view = following.choose_view(json=as_json)
     folder = out or Path(DEFAULT_FOLDER)
     if not detach:
         following.check_writable(folder)
@@ -147,8 +149,8 @@ def promote(
             return Exit.SUCCEEDED
         return following.watch_and_save(
             made,
+            view,
             folder,
-            as_json=as_json,
             overwrite=overwrite,
             receipts=receipts,
             timeout_s=timeout,
@@ -162,31 +164,6 @@ def save_sheet(handle: JobHandle, folder: Path, *, overwrite: bool) -> None:
     save(target, rows(found, lambda shot: folder / shot.output_name, _FRAMES), overwrite=overwrite)
     told = f"to render the best: farm promote {handle.name} --shots N,..."
     print(told, file=sys.stderr)  # noqa: T201
-
-
-def choose(shots: Sequence[Shot], picks: str | None) -> list[Shot]:
-    """Those of `shots` that `picks` means; all without. Raises CommandFailed for one unknown."""
-    if picks is None:
-        return list(shots)
-    by_word: dict[str, Shot] = {}
-    for shot in shots:
-        by_word |= {shot.display_name: shot, shot.name.rpartition("/")[2]: shot}
-    chosen = {}
-    for word in (word.strip() for word in picks.split(",")):
-        for each in (word,) if word in by_word else _range(word):
-            if each not in by_word:
-                allowed = f"numbers from 1 to {len(shots)}, ranges such as 3-5, and names of shots"
-                raise CommandFailed(f"--shots has {each!r}; allowed: {allowed}")
-            chosen[by_word[each].name] = by_word[each]
-    return [shot for shot in shots if shot.name in chosen]
-
-
-def _range(word: str) -> Iterator[str]:
-    first, dash, last = word.partition("-")
-    if dash and first.isdecimal() and last.isdecimal() and len(last) < len("1000000"):
-        yield from map(str, range(int(first), int(last) + 1))
-    else:
-        yield word
 
 
 def rows(shots: Sequence[Shot], fetch: Callable[[Shot], Path], frame_count: int) -> list[Row]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from farm.cli.previews import Previews
 from farm.cli.tables import STYLES, printable
 from farm.cli.views import counts, saved_line, shot_line
 from svdfarm import Job, Shot, ShotState, Video
@@ -50,8 +51,9 @@ class _Pace:
 class LiveView:
     """Bars below, and above them a line for every video that is saved and shot that failed."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, previews: Previews | None = None) -> None:
         self._console = console or Console(highlight=False)
+        self._previews = previews
         self._job: Job | None = None
         self._job_pace: _Pace | None = None
         self._shots: dict[str, Shot] = {}  # those that have not ended
@@ -74,6 +76,8 @@ class LiveView:
         traceback: TracebackType | None,
     ) -> None:
         self._live.stop()
+        if self._previews is not None:
+            self._previews.close()
         if self._job is not None:
             self._say(_stated(self._job.name, self._job.state, counts(self._job)))
 
@@ -89,6 +93,8 @@ class LiveView:
 
     def shot(self, shot: Shot) -> None:
         """See View."""
+        if self._previews is not None:
+            self._previews.take(shot)
         before = self._shots.pop(shot.name, None)
         self._steps_done -= _fraction(before)
         if shot.state.final:
@@ -117,7 +123,14 @@ class LiveView:
     def _say(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
 
-    def _render(self) -> Table:
+    def _render(self) -> RenderableType:
+        bars = self._bars()
+        if self._previews is None:
+            return bars
+        # What is higher than the terminal would be cut off at its end, where the job's own bar is.
+        return Group(*self._previews.fitting(self._console.height - bars.row_count - 1), bars)
+
+    def _bars(self) -> Table:
         now = time.monotonic()
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, overflow="ellipsis")

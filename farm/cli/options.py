@@ -45,6 +45,21 @@ Timeout = Annotated[
         show_default=False,
     ),
 ]
+Shots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shot",
+        metavar="N,...",
+        help="Only these: numbers from 1, ranges such as 3-5 or names; may be repeated.",
+        show_default=False,
+    ),
+]
+ShowPreviews = Annotated[
+    bool,
+    typer.Option(
+        "--previews", help="Show rough pictures of the clips that render; with --json in base64."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are there with other bytes.")

@@ -18,6 +18,7 @@ from farm.cli.options import (
     Out,
     Overwrite,
     Receipts,
+    ShowPreviews,
     Timeout,
     Token,
 )
@@ -50,6 +51,7 @@ def submit(
         bool,
         typer.Option("--no-cache", help="Render also what was rendered before, with its seed."),
     ] = False,
+    previews: ShowPreviews = False,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     receipts: Receipts = False,
@@ -102,6 +104,9 @@ def submit(
             as_json=as_json,
         )
         return Exit.SUCCEEDED
+    if detach and previews:
+        raise CommandFailed("--previews is of a job that is watched; leave out --detach")
+    view = following.choose_view(json=as_json, previews=previews)
     folder = out or Path(plan.output_dir or DEFAULT_FOLDER)
     if not detach:
         following.check_writable(folder)
@@ -124,8 +129,9 @@ def submit(
             return Exit.SUCCEEDED
         ended = following.watch_and_save(
             handle,
+            view,
             folder,
-            as_json=as_json,
+            previews=previews,
             overwrite=overwrite,
             receipts=receipts,
             timeout_s=timeout,

@@ -31,6 +31,7 @@ from farm.cluster.scratch import make_folder
 from farm.cluster.session import Session, SessionBroken
 from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
+from farm.render.preview import Previews
 from farm.render.renderer import Rendered, Renderer
 from farm.wire import memory_from_wire, model_to_wire, params_from_wire
 from svdfarm.v1 import resources_pb2
@@ -204,6 +205,8 @@ class Agent:
                 self._leave()
             case "settled":
                 self._settled(response.settled)
+            case "preview_request":
+                self._preview_wanted(response.preview_request.lease)
             case "upload_link":
                 self._linked.put((session, response.upload_link))
 
@@ -249,6 +252,12 @@ class Agent:
                 return  # its renderer looks at every step
             self._todo.remove(holding)
         self._report(holding, released(lease))
+
+    def _preview_wanted(self, lease: pb.Lease) -> None:
+        with self._lock:
+            holding = self._holdings.get(lease.token)
+        if holding is not None:
+            holding.preview_wanted.set()
 
     def _leave(self) -> None:
         """Takes no more shots; those that it has not begun may begin elsewhere."""
@@ -311,9 +320,10 @@ class Agent:
         return renderer.render(
             holding.assign.image,
             params,
-            on_step=lambda step, count: self._progress(lease, step, count),
+            on_step=lambda step, count: self._progress(holding, step, count),
             cancelled=holding.cancelled.is_set,
             memory=memory_from_wire(holding.assign.memory_profile),
+            previews=Previews(holding.preview_wanted.is_set, holding.show),
         )
 
     def _failure(self, holding: Holding, error: Exception) -> pb.SessionRequest:
@@ -341,11 +351,12 @@ class Agent:
         if session is not None:
             session.send_first(progress(lease, 0, step_count))
 
-    def _progress(self, lease: pb.Lease, step: int, step_count: int) -> None:
+    def _progress(self, holding: Holding, step: int, step_count: int) -> None:
+        preview, holding.preview = holding.preview, b""
         with self._lock:
             session = self._session
         if session is not None:
-            session.offer(progress(lease, step, step_count))
+            session.offer(progress(holding.lease, step, step_count, preview))
 
     # write
 

@@ -18,9 +18,16 @@ class Holding:
     cancelled: threading.Event = field(default_factory=threading.Event)
     cancelled_at: float | None = None  # by the gateway
     handed_back: bool = False  # cancelled because the worker leaves, not because the user wants
+    preview_wanted: threading.Event = field(default_factory=threading.Event)  # by the gateway
+    preview: bytes = b""  # goes with the progress of the step after which it was made
     report: pb.SessionRequest | None = None
     video: Path | None = None  # goes before `report`
     sent_in: Session | None = None
+
+    def show(self, preview: bytes) -> None:
+        """Keeps a preview for the next progress that is told."""
+        self.preview_wanted.clear()
+        self.preview = preview
 
     @property
     def lease(self) -> pb.Lease:

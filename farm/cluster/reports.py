@@ -9,9 +9,11 @@ from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 
 
-def progress(lease: pb.Lease, step: int, step_count: int) -> pb.SessionRequest:
+def progress(
+    lease: pb.Lease, step: int, step_count: int, preview: bytes = b""
+) -> pb.SessionRequest:
     """So far it is; at step 0 it has begun."""
-    told = resources_pb2.Progress(step=step, step_count=step_count)
+    told = resources_pb2.Progress(step=step, step_count=step_count, preview=preview)
     return pb.SessionRequest(progress=pb.LeaseProgress(lease=lease, progress=told))
 
 

@@ -6,16 +6,20 @@ A thousand watchers of one job ask the same question at the same moment: it is a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from farm.gateway.previews import Previews
 from farm.store.records import Lease, ShotKey
 from svdfarm.v1 import resources_pb2 as pb
 
 T = TypeVar("T")
+
+_PREVIEWS_A_CLIP = 5
 
 
 @dataclass
@@ -23,8 +27,18 @@ class _Watched:
     """A job that somebody watches."""
 
     events: set[asyncio.Event] = field(default_factory=set)
+    previews: int = 0  # how many of them want to see previews
     # What its watchers have asked since it was woken last, by question.
     answers: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
+
+
+@dataclass
+class _Noted:
+    """How far an attempt is."""
+
+    attempt: int
+    progress: pb.Progress  # without its preview
+    asked_at_step: int | None = None  # for a preview
 
 
 class Feed:
@@ -35,17 +49,23 @@ class Feed:
 
     def __init__(self) -> None:
         self._watched: defaultdict[str, _Watched] = defaultdict(_Watched)
-        self._progress: dict[ShotKey, tuple[int, pb.Progress]] = {}
+        self._progress: dict[ShotKey, _Noted] = {}
+        self._previews = Previews()
 
     @contextmanager
-    def watch(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set, from any cause, when the job may look different."""
+    def watch(self, job_id: str, *, previews: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set, from any cause, when the job may look different.
+
+        Until it is left, with `previews`, workers are asked for them.
+        """
         event = asyncio.Event()
         self._watched[job_id].events.add(event)
+        self._watched[job_id].previews += previews
         try:
             yield event
         finally:
             self._watched[job_id].events.discard(event)
+            self._watched[job_id].previews -= previews
             if not self._watched[job_id].events:
                 del self._watched[job_id]
 
@@ -77,18 +97,44 @@ class Feed:
         for job_id in list(self._watched):
             self.wake(job_id)
 
-    def set_progress(self, lease: Lease, progress: pb.Progress) -> None:
-        """Notes how far an attempt is."""
-        self._progress[lease.shot] = (lease.attempt, progress)
+    def set_progress(self, lease: Lease, progress: pb.Progress) -> bool:
+        """Notes how far an attempt is. False: its preview is too large, and was left out."""
+        told = pb.Progress(step=progress.step, step_count=progress.step_count)
+        noted = self._progress.get(lease.shot)
+        if noted is not None and noted.attempt == lease.attempt:
+            noted.progress = told
+        else:
+            self._progress[lease.shot] = _Noted(lease.attempt, told)
+        fits = not progress.preview or self._previews.put(lease, progress.preview)
         self.wake(lease.shot.job_id)
+        return fits
+
+    def wants_preview(self, lease: Lease) -> bool:
+        """Whether to ask for a preview now, as somebody watches and the last is some steps old."""
+        watched, noted = self._watched.get(lease.shot.job_id), self._progress[lease.shot]
+        step, step_count = noted.progress.step, noted.progress.step_count
+        if watched is None or not watched.previews or step >= step_count:
+            return False
+        every = math.ceil(step_count / _PREVIEWS_A_CLIP)
+        if noted.asked_at_step is not None and step < noted.asked_at_step + every:
+            return False
+        noted.asked_at_step = step
+        return True
 
     def end_progress(self, lease: Lease) -> None:
         """Forgets an attempt."""
-        attempt, _ = self._progress.get(lease.shot, (None, None))
-        if attempt == lease.attempt:
+        noted = self._progress.get(lease.shot)
+        if noted is not None and noted.attempt == lease.attempt:
             del self._progress[lease.shot]
+        self._previews.end(lease)
 
-    def progress(self, key: ShotKey, attempt: int) -> pb.Progress | None:
-        """How far this attempt is, where its worker has said so."""
-        noted, progress = self._progress.get(key, (None, None))
-        return progress if noted == attempt else None
+    def progress(self, key: ShotKey, attempt: int, *, preview: bool = False) -> pb.Progress | None:
+        """How far this attempt is, where its worker has said so; with its newest `preview`."""
+        noted = self._progress.get(key)
+        if noted is None or noted.attempt != attempt:
+            return None
+        if not preview:
+            return noted.progress
+        step, step_count = noted.progress.step, noted.progress.step_count
+        newest = self._previews.get(key, attempt)
+        return pb.Progress(step=step, step_count=step_count, preview=newest)

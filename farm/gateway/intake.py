@@ -163,13 +163,18 @@ def read_requeue(request: pb.RequeueJobRequest) -> tuple[set[ShotState], set[int
             allowed = ", ".join(sorted(REQUEUED_STATES))
             raise invalid("states", f"has {name}; allowed: {allowed}")
         states.add(ShotState(name))
+    return states or {ShotState.FAILED}, read_shot_numbers(request)
+
+
+def read_shot_numbers(request: pb.RequeueJobRequest | pb.CancelJobRequest) -> set[int]:
+    """The numbers of the shots that a request about a job names. Raises Refusal."""
     numbers = set()
     for index, name in enumerate(request.shots):
         key = names.shot_key(name, f"shots[{index}]")
         if f"jobs/{key.job_id}" != request.name:
             raise invalid(f"shots[{index}]", f"is {name!r}; allowed: shots of {request.name}")
         numbers.add(key.number)
-    return states or {ShotState.FAILED}, numbers
+    return numbers
 
 
 def read_prune(request: pb.PruneJobsRequest) -> Policy:

@@ -201,10 +201,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CancelJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Ends what waits, and tells the workers to let go of the rest."""
+        job_id, numbers = names.job_id(request.name), intake.read_shot_numbers(request)
         job, held = await self._store.database.write(
-            jobs.cancel_job, names.job_id(request.name), self._store.clock.wall_s()
+            jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers
         )
-        log.info("job.cancelled", job=job.name, rendering=len(held))
+        log.info("job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all")
         for lease in held:
             self._dispatcher.cancel(lease.worker, lease.lease)
         return job_to_wire(job)
@@ -257,6 +258,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
             self._feed,
             names.job_id(request.name),
             request.resume_token,
+            request.previews,
             self._notice,
             lambda: self._stopping,
         )

@@ -169,7 +169,11 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 raise invalid("message", f"is {other}; a session has one Hello, at its start")
 
     def _progress(self, worker: Worker, lease: Lease, progress: resources_pb2.Progress) -> None:
-        self._feed.set_progress(lease, progress)
+        if not self._feed.set_progress(lease, progress):
+            log.warning("preview.too_large", shot=str(lease.shot), worker=worker.id)
+        if self._feed.wants_preview(lease):
+            request = pb.PreviewRequest(lease=lease_to_wire(lease))
+            worker.send(pb.SessionResponse(preview_request=request))
         if lease.token not in worker.begun:
             # Not waited for: what ends this attempt is written behind it.
             begun = self._store.database.submit(leases.start, lease, self._store.clock.wall_s())

@@ -28,12 +28,13 @@ async def watch_job(
     feed: Feed,
     job_id: str,
     resume_token: str,
+    previews: bool,
     notice: Callable[[Job], Awaitable[str]],
     stopping: Callable[[], bool],
 ) -> AsyncGenerator[pb.WatchJobResponse, None]:
     """Everything from `resume_token` on; the last message is the job in its final state."""
-    with feed.watch(job_id) as changed:
-        watcher = _Watcher(store, feed, job_id, notice)
+    with feed.watch(job_id, previews=previews) as changed:
+        watcher = _Watcher(store, feed, job_id, notice, previews=previews)
         start = watcher.resume(_seq(resume_token)) if resume_token else watcher.start()
         async for response in start:
             yield response
@@ -61,12 +62,19 @@ class _Watcher:
     """What one caller has been told."""
 
     def __init__(
-        self, store: Store, feed: Feed, job_id: str, notice: Callable[[Job], Awaitable[str]]
+        self,
+        store: Store,
+        feed: Feed,
+        job_id: str,
+        notice: Callable[[Job], Awaitable[str]],
+        *,
+        previews: bool,
     ) -> None:
         self._store = store
         self._feed = feed
         self._job_id = job_id
         self._notice = notice
+        self._previews = previews
         self._seq = 0  # how far the log was read
         self._token = ""  # how far the caller was told: never ahead of what was sent
         self._told_job: resources_pb2.Job | None = None
@@ -118,7 +126,7 @@ class _Watcher:
             for shot in seen.shots[-1:]:
                 yield self._tell_shot(shot)
         for shot, told in list(self._rendering.values()):
-            progress = self._feed.progress(shot.key, shot.attempt_count)
+            progress = self._progress(shot)
             if progress is not None and progress != told.progress:
                 yield self._tell_shot(shot)
         final = seen.job.state in FINAL_JOB_STATES
@@ -135,14 +143,17 @@ class _Watcher:
         return pb.WatchJobResponse(job=job, resume_token=self._token)
 
     def _tell_shot(self, shot: Shot) -> pb.WatchJobResponse:
-        rendering = shot.state is ShotState.RENDERING
-        progress = self._feed.progress(shot.key, shot.attempt_count) if rendering else None
-        message = shot_to_wire(shot, progress)
-        if rendering:
+        message = shot_to_wire(shot, self._progress(shot))
+        if shot.state is ShotState.RENDERING:
             self._rendering[shot.key] = (shot, message)
         else:
             self._rendering.pop(shot.key, None)
         return pb.WatchJobResponse(shot=message, resume_token=self._token)
+
+    def _progress(self, shot: Shot) -> resources_pb2.Progress | None:
+        if shot.state is not ShotState.RENDERING:
+            return None
+        return self._feed.progress(shot.key, shot.attempt_count, preview=self._previews)
 
 
 def _seq(resume_token: str) -> int:

@@ -41,7 +41,7 @@ class JobState(enum.StrEnum):
 
 
 class Wish(enum.StrEnum):
-    """What a job's owner asked for."""
+    """What a job's owner asked for; CANCEL also for single shots of it."""
 
     RUN = "RUN"
     PAUSE = "PAUSE"
@@ -90,9 +90,13 @@ class ShotCounts:
 
 
 def job_state(counts: ShotCounts, *, started: bool, wish: Wish) -> JobState:
-    """The state of a job; `started` says whether any of its shots was ever claimed."""
+    """The state of a job; `started` says whether any of its shots was ever claimed.
+
+    Shots that were cancelled one by one are no longer wanted: how such a job ends is up to the
+    others, and CANCELLED only where there are none.
+    """
     if counts.queued == counts.rendering == 0:
-        if counts.cancelled:
+        if counts.cancelled and (wish is Wish.CANCEL or not counts.succeeded + counts.failed):
             return JobState.CANCELLED
         return JobState.FAILED if counts.failed else JobState.SUCCEEDED
     if wish is Wish.CANCEL:

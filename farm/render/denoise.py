@@ -15,6 +15,7 @@ from farm.render.settings import ClipSettings
 
 OnStep = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
+Look = Callable[[Tensor], None]
 
 
 def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generator) -> Tensor:
@@ -44,20 +45,28 @@ def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generato
 
 
 def denoise(
-    model: Model, latents: Tensor, given: Conditioning, on_step: OnStep, cancelled: Cancelled
+    model: Model,
+    latents: Tensor,
+    given: Conditioning,
+    on_step: OnStep,
+    cancelled: Cancelled,
+    look: Look | None = None,
 ) -> Tensor:
     """The clip's latents, (1, frame, channel, height, width), in the model's dtype.
 
-    Nothing in the loop reads a value back from the device. Calls `on_step(done, total)` after
-    every step; raises RenderCancelled when `cancelled()` says so, asked before every step and
-    after the last.
+    Nothing in the loop reads a value back from the device. After every step it calls `look` with
+    what the clip's latents are predicted to become, then `on_step(done, total)`; raises
+    RenderCancelled when `cancelled()` says so, asked before every step and after the last.
     """
     scheduler = model.scheduler
     timesteps = scheduler.timesteps
     for index, timestep in enumerate(timesteps):
         _heed(cancelled, index, len(timesteps))
         prediction = _predict(model, latents, timestep, given)
-        latents = scheduler.step(prediction, timestep, latents).prev_sample
+        stepped = scheduler.step(prediction, timestep, latents)
+        latents = stepped.prev_sample
+        if look is not None:
+            look(stepped.pred_original_sample)
         on_step(index + 1, len(timesteps))
     _heed(cancelled, len(timesteps), len(timesteps))
     return latents

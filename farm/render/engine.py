@@ -11,16 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.render.condition import condition
 from farm.render.decode import check_finite, decode, to_frames
-from farm.render.denoise import Cancelled, OnStep, denoise, draw_latents
+from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
 from farm.render.errors import ImageRejected, ParamsRejected
 from farm.render.image import fit_image
+from farm.render.latent_colours import draw_preview, fit_colours
 from farm.render.load import Model
 from farm.render.memory import Memory, place
+from farm.render.preview import Previews
 from farm.render.receipt import Numerics
 from farm.render.settings import ClipSettings, settle
 
@@ -58,6 +61,7 @@ class Engine:
         self.engine = engine
         self._memory = memory or Memory()
         self._placement = place(model, self._memory)
+        self._colours: Tensor | None = None  # of previews; fitted for the first that asks for some
 
     @property
     def memory(self) -> Memory:
@@ -79,12 +83,13 @@ class Engine:
         params: RenderParams,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
+        previews: Previews | None = None,
     ) -> Clip:
         """The clip of `image`, fitted to the size and in the way that `params` say.
 
         `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames are those of
         StableVideoDiffusionPipeline, bit for bit at the same number of threads. `on_step(done,
-        total)` is called after every step, `cancelled()` before.
+        total)` is called after every step, `cancelled()` before; `previews` change no frame.
 
         Raises ParamsRejected, ImageRejected, RenderCancelled, ClipNotFinite.
         """
@@ -96,7 +101,7 @@ class Engine:
             )
         try:
             return self._render(
-                image, settings, on_step or _ignore_step, cancelled or _never_cancelled
+                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
             )
         finally:
             self._placement.after_clip()
@@ -125,7 +130,12 @@ class Engine:
 
     @torch.no_grad()
     def _render(
-        self, image: Image.Image, settings: ClipSettings, on_step: OnStep, cancelled: Cancelled
+        self,
+        image: Image.Image,
+        settings: ClipSettings,
+        on_step: OnStep,
+        cancelled: Cancelled,
+        previews: Previews | None,
     ) -> Clip:
         model = self.model
         started = self._now()
@@ -133,10 +143,11 @@ class Engine:
         # One generator a clip, on the CPU: the same noise on every device.
         generator = torch.Generator("cpu").manual_seed(settings.seed)
         given = condition(model, fitted, settings, generator)
+        look = None if previews is None else self._looking(previews)
         encoded = self._now()
 
         latents = draw_latents(model, settings, generator)
-        latents = denoise(model, latents, given, on_step, cancelled)
+        latents = denoise(model, latents, given, on_step, cancelled, look)
         check_finite(latents, "latents")
         denoised = self._now()
 
@@ -145,6 +156,18 @@ class Engine:
         frames = to_frames(pictures)
         decoded = self._now()
         return Clip(frames, Timings(encoded - started, denoised - encoded, decoded - denoised))
+
+    def _looking(self, previews: Previews) -> Look:
+        """Draws the latents that it is given where that is wanted; else nothing is waited for."""
+        if self._colours is None:
+            self._colours = fit_colours(self.model)
+        colours = self._colours
+
+        def look(latents: Tensor) -> None:
+            if previews.wanted():
+                previews.show(draw_preview(colours, latents[0]))
+
+        return look
 
     def _now(self) -> float:
         """Seconds, once the device has done all that it was given."""

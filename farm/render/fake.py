@@ -13,6 +13,7 @@ from farm.jobs.params import TINY, ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.render.errors import RenderCancelled
 from farm.render.image import open_image
+from farm.render.preview import Previews, make_jpeg, pick
 from farm.render.receipt import ClipInputs, Numerics, build_receipt
 from farm.render.renderer import Cancelled, OnStep, Rendered
 from farm.render.settings import ClipSettings, settle
@@ -37,6 +38,7 @@ class FakeRenderer:
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         """A gradient of the picture's mean colour that moves to the right, by seed."""
         settings = settle(params, vae_scale=8)
@@ -47,6 +49,8 @@ class FakeRenderer:
                 raise RenderCancelled(f"Cancelled after step {step} of {settings.step_count}.")
             if self.step_s:
                 time.sleep(self.step_s)
+            if previews is not None and previews.wanted():
+                previews.show(_preview(settings, mean))
             if on_step is not None:
                 on_step(step + 1, settings.step_count)
         chunked = memory >= MemoryProfile.SMALLEST
@@ -68,6 +72,11 @@ class FakeRenderer:
                 },
             ),
         )
+
+
+def _preview(settings: ClipSettings, colour: NDArray[np.floating[Any]]) -> bytes:
+    frames = _gradient(settings, colour)[pick(settings.frame_count), ::8, ::8]
+    return make_jpeg((frames * 255).astype(np.uint8))
 
 
 def _gradient(settings: ClipSettings, colour: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

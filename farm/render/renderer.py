@@ -23,6 +23,7 @@ from farm.jobs.retry import MemoryProfile
 from farm.render.encode import encode
 from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
+from farm.render.preview import Previews
 from farm.render.probe import VideoFacts, probe_video
 from farm.render.receipt import ClipInputs, Receipt, build_receipt, model_identity
 from farm.render.settings import settle
@@ -105,6 +106,7 @@ class Renderer(Protocol):
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
 
@@ -139,10 +141,11 @@ class EngineRenderer:
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         """The clip of an image file; `params` are resolved. Raises RenderError."""
         self.engine.use_memory(memory)
-        clip = self.engine.render(open_image(image), params, on_step, cancelled)
+        clip = self.engine.render(open_image(image), params, on_step, cancelled, previews)
         model = self.engine.model
         return Rendered(
             frames=clip.frames,

@@ -79,7 +79,7 @@ class JobCancelling(StoreError):
 
 
 class ShotNotRequeued(StoreError):
-    """A shot that was named for a requeue ended in a state that is not requeued."""
+    """A shot that was named for a requeue is not in a state that is requeued."""
 
 
 def is_disk_full(error: BaseException | None) -> bool:

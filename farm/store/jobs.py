@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -17,7 +18,14 @@ from farm.jobs.states import (
 )
 from farm.store import cached, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
-from farm.store.moves import count, note_ending, record_change, record_changes, wish
+from farm.store.moves import (
+    count,
+    note_ending,
+    record_change,
+    record_changes,
+    wake_watchers,
+    wish,
+)
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
 
@@ -230,30 +238,42 @@ def _wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> Job:
     return get_job(conn, job_id)
 
 
-def cancel_job(conn: Connection, job_id: str, now_s: float) -> tuple[Job, list[HeldLease]]:
+def cancel_job(
+    conn: Connection, job_id: str, now_s: float, numbers: Collection[int] = ()
+) -> tuple[Job, list[HeldLease]]:
     """Ends a job's queued shots; returns it with the leases whose workers must be told.
 
-    A job that has ended stays as it is.
+    With `numbers`, those shots alone, and the job goes on with the others. What has ended stays as
+    it is. Raises NotFound.
     """
     job = get_job(conn, job_id)
+    if missing := [number for number in numbers if not 1 <= number <= job.shot_count]:
+        raise NotFound("shot", str(ShotKey(job_id, min(missing))))
     if job.state in FINAL_JOB_STATES:
         return job, []
-    wish(conn, job_id, Wish.CANCEL, now_s)
     shot = schema.shot
+    meant = [shot.c.job_id == job_id]
+    if numbers:  # a job has fewer shots than a statement may have parameters
+        meant.append(shot.c.number.in_(sorted(numbers)))
+    else:
+        wish(conn, job_id, Wish.CANCEL, now_s)
     queued = conn.execute(
         update(shot)
-        .where(shot.c.job_id == job_id, shot.c.state == ShotState.QUEUED)
+        .where(*meant, shot.c.state == ShotState.QUEUED)
         .values(state=follow(ShotState.QUEUED, ShotEvent.CANCEL))
         .returning(shot.c.number)
     ).scalars()
-    numbers = list(queued)
-    record_changes(conn, job_id, sorted(numbers))
-    count(conn, job_id, ShotState.QUEUED, ShotState.CANCELLED, len(numbers), now_s)
+    ended = sorted(queued)
+    record_changes(conn, job_id, ended)
+    count(conn, job_id, ShotState.QUEUED, ShotState.CANCELLED, len(ended), now_s)
     rendering = conn.execute(
-        select(shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker).where(
-            shot.c.job_id == job_id, shot.c.state == ShotState.RENDERING
-        )
+        update(shot)
+        .where(*meant, shot.c.state == ShotState.RENDERING)
+        .values(wish=Wish.CANCEL)
+        .returning(shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker)
     )
+    # The gateways of these workers hear of it as watchers do.
+    wake_watchers(conn, job_id)
     held = [
         HeldLease(Lease(ShotKey(job_id, row.number), row.attempt_count, row.token), row.worker)
         for row in rendering

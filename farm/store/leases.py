@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
 
 from farm.jobs.retry import CHARGED, History, MemoryProfile, Reason, judge
 from farm.jobs.states import ShotEvent, ShotState, Wish
@@ -46,6 +55,8 @@ _START_ATTEMPT = (
     )
     .values(start_time_s=bindparam("now_s"))
 )
+# What its owner wants of a shot that renders.
+_WISH = func.coalesce(schema.shot.c.wish, schema.job.c.wish).label("wish")
 _END_ATTEMPT = update(schema.attempt).where(
     schema.attempt.c.job_id == bindparam("of_job"),
     schema.attempt.c.shot_number == bindparam("of_shot"),
@@ -84,16 +95,15 @@ def adopt(
 ) -> bool:
     """Renews one lease that a worker brings into a new session, at `gateway` from now on.
 
-    False where the worker is to let go: the lease was lost, or the job is being cancelled.
+    False where the worker is to let go: the lease was lost, or the shot is being cancelled.
     """
-    shot, job = schema.shot, schema.job
+    shot = schema.shot
     renewed = conn.execute(
         update(shot)
         .where(shot.c.state == ShotState.RENDERING, *_holds(lease), shot.c.worker == worker)
         .values(lease_expiry_s=expiry_s, gateway=gateway)
     )
-    wish = select(job.c.wish).where(job.c.id == lease.shot.job_id)
-    return bool(renewed.rowcount) and conn.execute(wish).scalar() != Wish.CANCEL
+    return bool(renewed.rowcount) and conn.execute(_wish(lease)).scalar() != Wish.CANCEL
 
 
 def succeed(
@@ -155,16 +165,16 @@ def fail(
 ) -> bool:
     """Ends an attempt without a video: the retry rule says whether the shot goes on.
 
-    A shot of a job whose cancellation was asked for ends CANCELLED instead of being queued
-    again. With `gateway`, only if no other one has adopted the lease. False: refused, the lease
-    was lost.
+    A shot whose cancellation was asked for, or that of its job, ends CANCELLED instead of being
+    queued again. With `gateway`, only if no other one has adopted the lease. False: refused, the
+    lease was lost.
     """
     shot, job = schema.shot, schema.job
     holds = _holds(lease)
     if gateway is not None:
         holds = (*holds, shot.c.gateway == gateway)
     row = conn.execute(
-        select(shot.c.charged_attempt_count, shot.c.memory_profile, job.c.wish)
+        select(shot.c.charged_attempt_count, shot.c.memory_profile, _WISH)
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.state == ShotState.RENDERING, *holds)
     ).one_or_none()
@@ -194,9 +204,7 @@ def release(conn: Connection, lease: Lease, now_s: float) -> bool:
 
     A worker that lets go of a shot that nobody cancelled hands it back.
     """
-    job = schema.job
-    wish = conn.execute(select(job.c.wish).where(job.c.id == lease.shot.job_id)).scalar()
-    if wish != Wish.CANCEL:
+    if conn.execute(_wish(lease)).scalar() != Wish.CANCEL:
         return fail(conn, lease, Reason.WORKER_DRAINED, "the worker let go of it", now_s)
     moved = move(
         conn,
@@ -218,14 +226,19 @@ def held_by(conn: Connection, worker: str) -> list[Lease]:
 
 
 def wishes(conn: Connection, workers: Collection[str]) -> dict[str, Wish]:
-    """What the jobs want of the leases that `workers` hold, by token; one that is lost is none."""
+    """What owners want of the shots that `workers` hold, by token; one that is lost is none."""
     shot, job = schema.shot, schema.job
     rows = conn.execute(
-        select(shot.c.token, job.c.wish)
+        select(shot.c.token, _WISH)
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.worker.in_(workers), shot.c.state == ShotState.RENDERING)
     )
     return {row.token: Wish(row.wish) for row in rows}
+
+
+def _wish(lease: Lease) -> Select[str]:
+    shot, job = schema.shot, schema.job
+    return select(_WISH).join_from(shot, job, job.c.id == shot.c.job_id).where(*_holds(lease))
 
 
 def expired(conn: Connection, steady_s: Instant) -> list[HeldLease]:

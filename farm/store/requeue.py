@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, ShotEvent, ShotState, Wish, follow
 from farm.store import schema
@@ -28,7 +29,7 @@ def requeue_job(
     `numbers` narrows them down; empty means all. Attempts are numbered on, and what was told of
     the last one is forgotten, its token first: no report of an earlier round is ever accepted. A
     job that has ended runs again; a paused one stays paused. Raises NotFound, JobCancelling, and
-    ShotNotRequeued for one of `numbers` that ended in another state.
+    ShotNotRequeued for one of `numbers` that ended in another state or is being cancelled.
     """
     job = get_job(conn, job_id)
     if job.wish is Wish.CANCEL and job.state not in FINAL_JOB_STATES:
@@ -58,6 +59,7 @@ def _requeue(conn: Connection, job: Job, before: ShotState, numbers: Collection[
             gateway=None,
             lease_expiry_s=None,
             memory_profile=None,
+            wish=None,
             render_duration_s=None,
             error_reason=None,
             error_message=None,
@@ -75,17 +77,19 @@ def _check(
     conn: Connection, job: Job, states: Collection[ShotState], numbers: Collection[int]
 ) -> None:
     shot = schema.shot
-    found: dict[int, ShotState] = {}
+    found: dict[int, Row[Any]] = {}
     for part in _parts(numbers):
-        query = select(shot.c.number, shot.c.state)
+        query = select(shot.c.number, shot.c.state, shot.c.wish)
         query = query.where(shot.c.job_id == job.id, shot.c.number.in_(part))
-        found |= {row.number: ShotState(row.state) for row in conn.execute(query)}
+        found |= {row.number: row for row in conn.execute(query)}
     going_on = {ShotState.QUEUED, ShotState.RENDERING}  # as after the same call before
     for number in sorted(numbers):
         key = ShotKey(job.id, number)
         if number not in found:
             raise NotFound("shot", str(key))
-        state = found[number]
+        state = ShotState(found[number].state)
+        if state is ShotState.RENDERING and found[number].wish == Wish.CANCEL:
+            raise ShotNotRequeued(f"{key} is being cancelled; requeue it when it has ended")
         if state in REQUEUED_STATES and state not in states:
             raise ShotNotRequeued(f"{key} is {state}; ask for shots that are {state} as well")
         if state not in REQUEUED_STATES | going_on:

@@ -101,6 +101,7 @@ shot = Table(
     Column("gateway", String(32), nullable=True),  # whose session the worker's lease came by
     Column("lease_expiry_s", Float, nullable=True),
     Column("memory_profile", Integer, nullable=True),  # of the next attempt; null is AS_STARTED
+    Column("wish", String(16), nullable=True),  # CANCEL while RENDERING; null: its job's
     Column("render_duration_s", Float, nullable=True),
     Column("error_reason", String(64), nullable=True),
     Column("error_message", Text, nullable=True),

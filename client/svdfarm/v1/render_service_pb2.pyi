@@ -354,14 +354,22 @@ class CancelJobRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
+    SHOTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: jobs/{job}"""
+    @property
+    def shots(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Only these; the job goes on with the others. Format: jobs/{job}/shots/{shot}. Empty cancels
+        the job.
+        """
+
     def __init__(
         self,
         *,
         name: builtins.str = ...,
+        shots: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "shots", b"shots"]) -> None: ...
 
 global___CancelJobRequest = CancelJobRequest
 
@@ -452,17 +460,23 @@ class WatchJobRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    PREVIEWS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: jobs/{job}"""
     resume_token: builtins.str
     """resume_token of the last response received; only later changes are sent."""
+    previews: builtins.bool
+    """Sends pictures in Progress, too. Those shots that render at another gateway than the one that
+    is asked send none.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         resume_token: builtins.str = ...,
+        previews: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "resume_token", b"resume_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "previews", b"previews", "resume_token", b"resume_token"]) -> None: ...
 
 global___WatchJobRequest = WatchJobRequest
 

@@ -221,7 +221,9 @@ class RenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Asks for cancellation and returns at once; a job that has ended is returned as it is.
+        """Asks for cancellation, of a job or of single shots of it, and returns at once; what has ended
+        stays as it is. INVALID_ARGUMENT: a shot of another job. NOT_FOUND: the job, or a shot that was
+        named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

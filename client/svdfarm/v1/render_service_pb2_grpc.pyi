@@ -106,7 +106,10 @@ class RenderServiceStub:
         svdfarm.v1.render_service_pb2.CancelJobRequest,
         svdfarm.v1.resources_pb2.Job,
     ]
-    """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+    """Asks for cancellation, of a job or of single shots of it, and returns at once; what has ended
+    stays as it is. INVALID_ARGUMENT: a shot of another job. NOT_FOUND: the job, or a shot that was
+    named.
+    """
 
     PauseJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.PauseJobRequest,
@@ -253,7 +256,10 @@ class RenderServiceAsyncStub:
         svdfarm.v1.render_service_pb2.CancelJobRequest,
         svdfarm.v1.resources_pb2.Job,
     ]
-    """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+    """Asks for cancellation, of a job or of single shots of it, and returns at once; what has ended
+    stays as it is. INVALID_ARGUMENT: a shot of another job. NOT_FOUND: the job, or a shot that was
+    named.
+    """
 
     PauseJob: grpc.aio.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.PauseJobRequest,
@@ -422,7 +428,10 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         request: svdfarm.v1.render_service_pb2.CancelJobRequest,
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.resources_pb2.Job, collections.abc.Awaitable[svdfarm.v1.resources_pb2.Job]]:
-        """Asks for cancellation and returns at once; a job that has ended is returned as it is."""
+        """Asks for cancellation, of a job or of single shots of it, and returns at once; what has ended
+        stays as it is. INVALID_ARGUMENT: a shot of another job. NOT_FOUND: the job, or a shot that was
+        named.
+        """
 
     @abc.abstractmethod
     def PauseJob(

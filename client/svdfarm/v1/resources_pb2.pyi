@@ -42,11 +42,11 @@ class Job(google.protobuf.message.Message):
         CANCELLING: Job._State.ValueType  # 3
         """Cancellation was asked for; shots on a GPU are finishing their current step."""
         SUCCEEDED: Job._State.ValueType  # 4
-        """Final: every shot succeeded."""
+        """Final: every shot succeeded, but for those that were cancelled one by one."""
         FAILED: Job._State.ValueType  # 5
         """Final: every shot ended and at least one failed. Videos of the others are kept."""
         CANCELLED: Job._State.ValueType  # 6
-        """Final: cancelled before every shot ended."""
+        """Final: cancelled before every shot ended, or each of its shots was cancelled."""
         PAUSED: Job._State.ValueType  # 7
         """No shot starts until the job is resumed; those on a GPU finish."""
 
@@ -64,11 +64,11 @@ class Job(google.protobuf.message.Message):
     CANCELLING: Job.State.ValueType  # 3
     """Cancellation was asked for; shots on a GPU are finishing their current step."""
     SUCCEEDED: Job.State.ValueType  # 4
-    """Final: every shot succeeded."""
+    """Final: every shot succeeded, but for those that were cancelled one by one."""
     FAILED: Job.State.ValueType  # 5
     """Final: every shot ended and at least one failed. Videos of the others are kept."""
     CANCELLED: Job.State.ValueType  # 6
-    """Final: cancelled before every shot ended."""
+    """Final: cancelled before every shot ended, or each of its shots was cancelled."""
     PAUSED: Job.State.ValueType  # 7
     """No shot starts until the job is resumed; those on a GPU finish."""
 
@@ -579,16 +579,22 @@ class Progress(google.protobuf.message.Message):
 
     STEP_FIELD_NUMBER: builtins.int
     STEP_COUNT_FIELD_NUMBER: builtins.int
+    PREVIEW_FIELD_NUMBER: builtins.int
     step: builtins.int
     """Denoising steps done."""
     step_count: builtins.int
+    preview: builtins.bytes
+    """The first, a middle and the last frame side by side, small and rough, as they looked a few steps
+    ago: a JPEG of at most 16 KiB. Set where WatchJobRequest.previews asked for it.
+    """
     def __init__(
         self,
         *,
         step: builtins.int = ...,
         step_count: builtins.int = ...,
+        preview: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["step", b"step", "step_count", b"step_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["preview", b"preview", "step", b"step", "step_count", b"step_count"]) -> None: ...
 
 global___Progress = Progress
 

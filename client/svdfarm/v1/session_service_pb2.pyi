@@ -91,6 +91,7 @@ class SessionResponse(google.protobuf.message.Message):
     DRAIN_FIELD_NUMBER: builtins.int
     SETTLED_FIELD_NUMBER: builtins.int
     UPLOAD_LINK_FIELD_NUMBER: builtins.int
+    PREVIEW_REQUEST_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> global___Welcome:
         """First, and only first."""
@@ -105,6 +106,8 @@ class SessionResponse(google.protobuf.message.Message):
     def settled(self) -> global___Settled: ...
     @property
     def upload_link(self) -> global___UploadLink: ...
+    @property
+    def preview_request(self) -> global___PreviewRequest: ...
     def __init__(
         self,
         *,
@@ -114,10 +117,11 @@ class SessionResponse(google.protobuf.message.Message):
         drain: global___Drain | None = ...,
         settled: global___Settled | None = ...,
         upload_link: global___UploadLink | None = ...,
+        preview_request: global___PreviewRequest | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "assign", "cancel", "drain", "settled", "upload_link"] | None: ...
+    def HasField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "preview_request", b"preview_request", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assign", b"assign", "cancel", b"cancel", "drain", b"drain", "message", b"message", "preview_request", b"preview_request", "settled", b"settled", "upload_link", b"upload_link", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "assign", "cancel", "drain", "settled", "upload_link", "preview_request"] | None: ...
 
 global___SessionResponse = SessionResponse
 
@@ -207,7 +211,7 @@ global___Heartbeat = Heartbeat
 
 @typing.final
 class LeaseProgress(google.protobuf.message.Message):
-    """How far a shot is; step 0 says that it has begun."""
+    """How far a shot is; step 0 says that it has begun. It has a preview where one was asked for."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -481,6 +485,25 @@ class Drain(google.protobuf.message.Message):
     ) -> None: ...
 
 global___Drain = Drain
+
+@typing.final
+class PreviewRequest(google.protobuf.message.Message):
+    """Somebody watches this shot: make a preview after the next step and send it with the progress."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: builtins.int
+    @property
+    def lease(self) -> global___Lease: ...
+    def __init__(
+        self,
+        *,
+        lease: global___Lease | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["lease", b"lease"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease"]) -> None: ...
+
+global___PreviewRequest = PreviewRequest
 
 @typing.final
 class UploadLink(google.protobuf.message.Message):

@@ -80,6 +80,32 @@ def test_a_requeue_says_how_many_shots_are_queued_again(
     on_farm("cancel", name)
 
 
+def test_single_shots_are_cancelled_and_the_rest_is_rendered(
+    on_farm: Command, jobs_yaml: JobsYaml
+) -> None:
+    name = submit(on_farm, jobs_yaml(WAITS, "name: two, seed: 2", "name: too, model: svd"))
+
+    unknown = on_farm("cancel", name, "--shot", "1,4")
+    cancelled = on_farm("cancel", name, "--shot", "1,too")
+
+    assert (unknown.code, unknown.out) == (1, "")
+    assert "--shot has '4'; allowed: numbers from 1 to 3" in unknown.err
+    assert cancelled.code == 0
+    assert "2 cancelled" in cancelled.out
+    watched = on_farm("watch", name)
+    assert (watched.code, watched.lines[-1]) == (
+        0,
+        f"{name} SUCCEEDED 3 of 3 shots ended, 2 cancelled",
+    )
+
+
+def test_shots_of_several_jobs_are_not_cancelled_together(on_farm: Command) -> None:
+    ended = on_farm("cancel", "jobs/a", "jobs/b", "--shot", "1")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "--shot is of one job; 2 were given" in ended.err
+
+
 def test_a_dry_run_of_prune_tells_and_deletes_nothing(
     on_farm: Command, jobs_yaml: JobsYaml
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from farm.cli.exits import CommandFailed
-from farm.cli.ladder import choose
+from farm.cli.picks import choose
 from svdfarm import Client
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_submit import ONE, TWO, job_name, objects

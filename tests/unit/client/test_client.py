@@ -142,6 +142,21 @@ def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
     assert [shot.state for shot in handle.shots()] == [ShotState.CANCELLED]
 
 
+def test_single_shots_are_cancelled_and_the_job_goes_on(client: Client, photo: Path) -> None:
+    handle = client.submit([photo] * 3, params=RenderParams(model="svd"))
+    first, second, _ = handle.shots()
+
+    assert handle.cancel([]).cancelled_shot_count == 0  # none, and not all
+    job = handle.cancel([first, second.name])
+
+    assert (job.state, job.cancelled_shot_count) == (JobState.QUEUED, 2)
+    wanted = [ShotState.CANCELLED, ShotState.CANCELLED, ShotState.QUEUED]
+    assert [shot.state for shot in handle.shots()] == wanted
+    with pytest.raises(svdfarm.NotFound, match="shots/4"):
+        handle.cancel([f"{handle.name}/shots/4"])
+    handle.cancel()
+
+
 def test_a_paused_job_goes_on_when_it_is_resumed(client: Client, photo: Path) -> None:
     handle = client.submit(photo, params=RenderParams(model="svd"))
 

@@ -21,6 +21,7 @@ SAVED = {
     "docs/SDK.md: With asyncio": {"rocket.mp4", "coffee.mp4"},
     "docs/SDK.md: A sweep over seeds": {f"rocket-{seed}.mp4" for seed in range(4)},
     "docs/SDK.md: Progress": {"rocket.mp4"},
+    "docs/SDK.md: Previews": set[str](),
     "docs/SDK.md: Timeouts": set[str](),
     "docs/SDK.md: Errors": set[str](),
     "docs/SDK.md: Going on after a break": {"rocket.mp4"},

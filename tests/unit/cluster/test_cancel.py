@@ -15,6 +15,7 @@ from farm.jobs.retry import MemoryProfile
 from farm.render.engine import Engine
 from farm.render.fake import FakeRenderer
 from farm.render.load import Model
+from farm.render.preview import Previews
 from farm.render.renderer import Cancelled, EngineRenderer, OnStep, Rendered, Renderer
 from svdfarm.v1.render_service_pb2 import CancelJobRequest
 from svdfarm.v1.resources_pb2 import Job, Shot
@@ -42,6 +43,7 @@ class HeldRenderer:
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: Previews | None = None,
     ) -> Rendered:
         assert on_step is not None
         assert cancelled is not None
@@ -53,7 +55,7 @@ class HeldRenderer:
                 assert self.go_on.wait(30)
             on_step(step, step_count)
 
-        return self._renderer.render(image, params, hold, cancelled, memory)
+        return self._renderer.render(image, params, hold, cancelled, memory, previews)
 
 
 @pytest.fixture(params=["fake", "engine"])

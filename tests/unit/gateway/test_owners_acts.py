@@ -52,6 +52,54 @@ def test_a_job_that_is_being_cancelled_cannot_be_paused(
     assert reason(refused.value) == "JOB_CANCELLING"
 
 
+def test_a_shot_that_renders_is_cancelled_alone_and_its_worker_takes_the_next(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    job = caller.create(caller.shot("bad", step_count=200), caller.shot("good"))
+    with running_worker(str(gateway.address), tmp_path, step_s=0.1):
+        eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
+        request = pb.CancelJobRequest(name=job.name, shots=[f"{job.name}/shots/1"])
+        assert caller.render.CancelJob(request).state == Job.RUNNING
+        last = caller.watch(job.name)[-1].job
+    assert (last.state, last.cancelled_shot_count) == (Job.SUCCEEDED, 1)
+    assert [s.state for s in caller.shots(job.name)] == [Shot.CANCELLED, Shot.SUCCEEDED]
+
+
+def test_a_shot_is_cancelled_while_its_worker_is_away(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    job = caller.create(caller.shot(step_count=200), caller.shot())
+    with running_worker(str(gateway.address), tmp_path, step_s=0.05) as worker:
+        eventually(lambda: caller.shots(job.name)[0].progress.step > 0)
+        session = worker._session
+        assert session is not None
+        with worker._lock:  # it cannot greet the gateway again before the cancel
+            session.close()
+            request = pb.CancelJobRequest(name=job.name, shots=[f"{job.name}/shots/1"])
+            caller.render.CancelJob(request)
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    assert [s.state for s in caller.shots(job.name)] == [Shot.CANCELLED, Shot.SUCCEEDED]
+
+
+@pytest.mark.parametrize(
+    ("shots", "code", "told"),
+    [
+        (["jobs/other/shots/1"], grpc.StatusCode.INVALID_ARGUMENT, "allowed: shots of jobs/"),
+        (["{job}/shots/2"], grpc.StatusCode.NOT_FOUND, "shots/2"),
+    ],
+)
+def test_a_cancel_of_shots_that_the_job_does_not_have_is_refused(
+    caller: Caller, shots: list[str], code: grpc.StatusCode, told: str
+) -> None:
+    job = caller.create(caller.shot())
+    named = [shot.format(job=job.name) for shot in shots]
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.render.CancelJob(pb.CancelJobRequest(name=job.name, shots=named))
+    assert refused.value.code() == code
+    assert told in str(refused.value.details())
+    assert caller.shots(job.name)[0].state == Shot.QUEUED
+
+
 def test_a_requeued_job_is_rendered_and_watched_to_its_new_end(
     gateway: Gateway, caller: Caller, tmp_path: Path
 ) -> None:

@@ -148,6 +148,20 @@ def test_a_shot_sent_ahead_is_cancelled_at_once(
     assert device.rendered == [1, 3]
 
 
+def test_of_one_job_the_shot_sent_ahead_is_cancelled_alone(
+    gateway: Gateway, caller: Caller, tmp_path: Path, job: Job
+) -> None:
+    device = Stepping(8)
+    with running_worker(str(gateway.address), tmp_path, renderer=device):
+        eventually(both_are_there(caller, job))
+        shots = [f"{job.name}/shots/2"]
+        caller.render.CancelJob(pb.CancelJobRequest(name=job.name, shots=shots))
+        eventually(lambda: states(caller, job) == ["RENDERING", "CANCELLED"])
+        device.go_on.set()
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    assert device.rendered == [1]
+
+
 def test_a_shot_sent_ahead_comes_back_when_its_job_is_paused(
     gateway: Gateway, caller: Caller, tmp_path: Path, job: Job
 ) -> None:

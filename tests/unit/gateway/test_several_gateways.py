@@ -84,6 +84,18 @@ def test_a_cancel_at_one_gateway_reaches_a_worker_at_another(
         assert callers[1].watch(again.name)[-1].job.state == Job.SUCCEEDED
 
 
+def test_a_cancel_of_one_shot_reaches_a_worker_at_another_gateway(
+    pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
+) -> None:
+    job = callers[0].create(callers[0].shot("a", step_count=200), callers[0].shot("b"))
+    with running_worker(str(pair[1].address), tmp_path, step_s=0.1):
+        eventually(lambda: callers[0].shots(job.name)[0].state == Shot.RENDERING)
+        request = CancelJobRequest(name=job.name, shots=[f"{job.name}/shots/1"])
+        callers[0].render.CancelJob(request)
+        assert callers[0].watch(job.name)[-1].job.state == Job.SUCCEEDED
+    assert [s.state for s in callers[1].shots(job.name)] == [Shot.CANCELLED, Shot.SUCCEEDED]
+
+
 def test_a_pause_at_one_gateway_holds_at_the_other(
     pair: tuple[Gateway, Gateway], callers: list[Caller], tmp_path: Path
 ) -> None:

@@ -57,6 +57,11 @@ def test_every_state_is_reached_and_every_life_can_end() -> None:
         (ShotCounts(succeeded=1, failed=1), True, Wish.RUN, JobState.FAILED),
         (ShotCounts(succeeded=1, cancelled=1), True, Wish.CANCEL, JobState.CANCELLED),
         (ShotCounts(failed=1, cancelled=1), True, Wish.CANCEL, JobState.CANCELLED),
+        # Cancelled one by one: the others tell.
+        (ShotCounts(succeeded=1, cancelled=3), True, Wish.RUN, JobState.SUCCEEDED),
+        (ShotCounts(succeeded=1, failed=1, cancelled=1), True, Wish.PAUSE, JobState.FAILED),
+        (ShotCounts(cancelled=2), True, Wish.RUN, JobState.CANCELLED),
+        (ShotCounts(queued=1, cancelled=1), False, Wish.RUN, JobState.QUEUED),
         # The last shot was faster than the wish to cancel it.
         (ShotCounts(succeeded=2), True, Wish.CANCEL, JobState.SUCCEEDED),
     ],
