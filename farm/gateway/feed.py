@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from farm.gateway.previews import Previews
@@ -18,6 +19,8 @@ from farm.store.records import Lease, ShotKey
 from svdfarm.v1 import resources_pb2 as pb
 
 T = TypeVar("T")
+
+_ANSWERS = 8  # of a job that are kept: watchers who read the log equally far ask the same
 
 _PREVIEWS_A_CLIP = 5
 
@@ -76,14 +79,12 @@ class Feed:
         """
         answers = self._watched[job_id].answers
         if question not in answers:
+            if len(answers) >= _ANSWERS:
+                del answers[next(iter(answers))]
             answers[question] = asyncio.ensure_future(answer())
+            answers[question].add_done_callback(partial(_drop_failed, answers, question))
         task: asyncio.Task[T] = answers[question]
-        try:
-            return await asyncio.shield(task)  # one who goes away takes it from nobody
-        except Exception:
-            if answers.get(question) is task:
-                del answers[question]
-            raise
+        return await asyncio.shield(task)  # one who goes away takes it from nobody
 
     def wake(self, job_id: str) -> None:
         """Tells a job's watchers to look again."""
@@ -138,3 +139,10 @@ class Feed:
         step, step_count = noted.progress.step, noted.progress.step_count
         newest = self._previews.get(key, attempt)
         return pb.Progress(step=step, step_count=step_count, preview=newest)
+
+
+def _drop_failed(
+    answers: dict[Hashable, asyncio.Task[Any]], question: Hashable, task: asyncio.Task[Any]
+) -> None:
+    if (task.cancelled() or task.exception()) and answers.get(question) is task:
+        del answers[question]

@@ -136,7 +136,9 @@ def read_job(
 
 
 def _content_sha256(request: pb.CreateJobRequest) -> str:
-    content = pb.CreateJobRequest(job=request.job, shots=request.shots)
+    content = pb.CreateJobRequest(
+        job=request.job, shots=request.shots, skip_cache=request.skip_cache
+    )
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 

@@ -142,7 +142,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         ahead = await read(history.waiting, needed, new.priority)
         workers = await self._roster.takers(needed)
         return estimate_to_wire(
-            estimate(pace, own, ahead, workers),
+            await asyncio.to_thread(estimate, pace, own, ahead, workers),
             len(new.shots),
             len(new.shots) - own.total(),
             self._store.clock.wall_s(),
@@ -316,7 +316,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         try:
             async for data in self._store.blobs.read(shot.video.key, request.offset_bytes):
                 yield pb.DownloadVideoResponse(data=data)
-        except FileNotFoundError as error:  # its job was deleted in between
+        except FileNotFoundError as error:  # its job was deleted in between, or the file is lost
+            await self._store.database.write(cached.forget, shot.video.key)
             raise NotFound("video", request.name) from error
 
     def _check_room(self) -> None:

@@ -117,9 +117,10 @@ class Roster:
         return set().union(*found.values())
 
     async def takers(self, models: Collection[str]) -> int:
-        """How many workers take shots of each of `models`."""
+        """How many workers take shots of `models`; none where nobody takes those of one."""
         found = await self._store.database.read(rows.taking, self._heard_since_s())
-        return sum(served >= set(models) for served in found.values())
+        useful = [served for served in found.values() if not served.isdisjoint(models)]
+        return len(useful) if set(models) <= set().union(*useful) else 0
 
     async def _obey_when_told(self) -> None:
         await self._look.wait()

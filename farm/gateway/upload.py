@@ -75,9 +75,8 @@ class Upload:
         self.size_bytes += len(data)
 
     def _start_over(self) -> None:
-        self.close()
+        self.discard()
         self._file = None
-        self._memory.clear()
         self._digest = hashlib.sha256()
         self.size_bytes = 0
         self.trouble = None

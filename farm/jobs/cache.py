@@ -8,6 +8,9 @@ import json
 
 from farm.jobs.params import RenderParams
 
+# To be raised whenever this farm's own code makes other pixels or another file of the same shot.
+_VERSION = 1
+
 
 def cache_key(image_sha256: str, params: RenderParams, identity: str) -> str | None:
     """Of a shot with resolved `params`, by a model of this identity: its weights and numerics.
@@ -18,5 +21,5 @@ def cache_key(image_sha256: str, params: RenderParams, identity: str) -> str | N
     if not identity:
         return None
     told = {name: v for name, v in dataclasses.asdict(params).items() if v is not None}
-    content = json.dumps([image_sha256, identity, told], sort_keys=True)
+    content = json.dumps([_VERSION, image_sha256, identity, told], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

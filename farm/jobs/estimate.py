@@ -57,6 +57,9 @@ class Pace:
             took[work].append(seconds)
         # The median: a first clip compiles, and a busy machine is slow now and then.
         self._took = {work: statistics.median(all_s) for work, all_s in took.items()}
+        self._of_model: defaultdict[str, list[Work]] = defaultdict(list)
+        for work in self._took:
+            self._of_model[work.model].append(work)
 
     def seconds(self, work: Work) -> float | None:
         """Of one clip: of those just like it, else in proportion to the model's most alike.
@@ -65,7 +68,7 @@ class Pace:
         """
         if work in self._took:
             return self._took[work]
-        alike = [known for known in self._took if known.model == work.model]
+        alike = self._of_model[work.model]
         if not alike or not work.size:
             return None
         nearest = min(alike, key=work.distance)
@@ -92,6 +95,8 @@ def estimate(
     pace: Pace, wanted: Mapping[Work, int], ahead: Mapping[Work, int], worker_count: int
 ) -> Estimate:
     """What `wanted` would take behind `ahead`, both counts of shots, on so many workers."""
+    if not wanted:  # their videos are there
+        return Estimate(0.0, 0, 0, 0.0, worker_count, finish_s=0.0)
     each = {work: pace.seconds(work) for work in wanted}
     known = {work: seconds for work, seconds in each.items() if seconds is not None}
     gpu_s = sum(seconds * wanted[work] for work, seconds in known.items())

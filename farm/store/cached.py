@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from farm.jobs.states import ShotState
 from farm.store import schema
@@ -15,7 +15,7 @@ _PART = 500  # below every database's limit of parameters
 
 
 def find(conn: Connection, keys: Collection[str]) -> dict[str, dict[str, Any]]:
-    """By its key: what a shot's row has of a video that was rendered before for the same key.
+    """By its key: what a shot's row has of the newest video that was rendered for it.
 
     The shots share the file: it stays for as long as a row names it.
     """
@@ -29,21 +29,26 @@ def find(conn: Connection, keys: Collection[str]) -> dict[str, dict[str, Any]]:
                 shot.c.job_id,
                 shot.c.number,
                 shot.c.cache_key,
-                shot.c.cached_from,
                 shot.c.video_key,
                 shot.c.video_sha256,
                 shot.c.video_size_bytes,
                 shot.c.video_frame_count,
-            ).where(shot.c.cache_key.in_(part), shot.c.state == ShotState.SUCCEEDED)
+            )
+            .where(shot.c.cache_key.in_(part), shot.c.state == ShotState.SUCCEEDED)
+            .order_by(shot.c.job_number, shot.c.number)
         )
         for row in rows:
             found[row.cache_key] = {
-                "cache_key": row.cache_key,
-                # The one that was rendered, not one that shares its video.
-                "cached_from": row.cached_from or str(ShotKey(row.job_id, row.number)),
+                "cached_from": str(ShotKey(row.job_id, row.number)),
                 "video_key": row.video_key,
                 "video_sha256": row.video_sha256,
                 "video_size_bytes": row.video_size_bytes,
                 "video_frame_count": row.video_frame_count,
             }
     return found
+
+
+def forget(conn: Connection, video_key: str) -> None:
+    """Serves a video to nobody else: its file is not there."""
+    shot = schema.shot
+    conn.execute(update(shot).where(shot.c.video_key == video_key).values(cache_key=None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from farm.jobs.estimate import Work, work_of
 from farm.jobs.states import ShotState, Wish
@@ -18,7 +18,15 @@ _JOBS, _SHOTS = 100, 2000  # the newest: what the farm is like today
 def rendered(conn: Connection) -> list[tuple[Work, float]]:
     """Clips of the newest jobs, and the seconds that each took its worker."""
     job, shot = schema.job, schema.shot
-    newest = select(job.c.id).order_by(job.c.number.desc()).limit(_JOBS).subquery()
+    newest = (
+        select(job.c.id)
+        .where(job.c.succeeded_count > 0)
+        # One whose videos were all there ended when it was created.
+        .where(or_(job.c.end_time_s.is_(None), job.c.end_time_s > job.c.create_time_s))
+        .order_by(job.c.number.desc())
+        .limit(_JOBS)
+        .subquery()
+    )
     rows = conn.execute(
         select(shot.c.params, shot.c.render_duration_s)
         .join(newest, newest.c.id == shot.c.job_id)

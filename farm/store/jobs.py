@@ -42,7 +42,6 @@ _SHOT = select(schema.shot).where(
 # Every row of one INSERT has the same columns.
 _NO_VIDEO = dict.fromkeys(
     (
-        "cache_key",
         "cached_from",
         "video_key",
         "video_sha256",

@@ -109,7 +109,7 @@ shot = Table(
     Column("video_sha256", String(64), nullable=True),
     Column("video_size_bytes", Serial, nullable=True),
     Column("video_frame_count", Integer, nullable=True),
-    Column("cache_key", String(64), nullable=True),  # of what its video was rendered from
+    Column("cache_key", String(64), nullable=True),  # of what was rendered; null: it shares a video
     Column("cached_from", String(64), nullable=True),  # the shot whose video it shares
     PrimaryKeyConstraint("job_id", "number"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,13 +112,44 @@ def test_a_video_outlives_the_job_that_it_was_rendered_for(
     with pytest.raises(grpc.RpcError):
         caller.download(first.video.name)
     assert caller.download(again.video.name) == video
-    (third,) = render(caller, caller.shot())
-    assert third.cached_from == first.name
-    for shot in (again, third):
-        caller.render.DeleteJob(pb.DeleteJobRequest(name=shot.name.partition("/shots")[0]))
+    caller.render.DeleteJob(pb.DeleteJobRequest(name=again.name.partition("/shots")[0]))
     assert not list((gateway._config.data / "blobs" / "videos").rglob("*.mp4"))
-    (last,) = render(caller, caller.shot())
+    (last,) = render(caller, caller.shot())  # forgotten with the job that it was rendered for
     assert (device.count, last.cached_from) == (2, "")
+
+
+def test_the_newest_rendering_is_the_one_that_is_shared(caller: Caller, device: Counting) -> None:
+    render(caller, caller.shot())
+    (newest,) = render(caller, caller.shot(), skip_cache=True)
+    (shared,) = render(caller, caller.shot())
+    assert shared.cached_from == newest.name
+
+
+def test_a_video_whose_file_is_lost_is_shared_no_more(
+    gateway: Gateway, caller: Caller, device: Counting
+) -> None:
+    (first,) = render(caller, caller.shot())
+    (file,) = (gateway._config.data / "blobs" / "videos").rglob("*.mp4")
+    file.unlink()
+    with pytest.raises(grpc.RpcError) as lost:
+        caller.download(first.video.name)
+    assert lost.value.code() is grpc.StatusCode.NOT_FOUND
+    (again,) = render(caller, caller.shot())
+    assert (device.count, again.cached_from) == (2, "")
+    assert caller.download(again.video.name)
+
+
+def test_a_request_id_with_another_wish_about_the_cache_is_refused(
+    caller: Caller, device: Counting
+) -> None:
+    key = str(uuid.uuid4())
+    request = pb.CreateJobRequest(shots=[caller.shot()], request_id=key)
+    name = caller.render.CreateJob(request).name
+    assert caller.render.CreateJob(request).name == name
+    request.skip_cache = True
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.render.CreateJob(request)
+    assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 
 def test_a_clip_that_was_computed_with_less_memory_is_not_taken_for_another(
@@ -141,6 +173,9 @@ def test_an_estimate_counts_what_is_there(caller: Caller, device: Counting) -> N
     shots = [caller.shot(seed=1), caller.shot(seed=2)]
     told = caller.render.EstimateJob(pb.EstimateJobRequest(shots=shots))
     assert (told.shot_count, told.cached_shot_count) == (2, 1)
+    known = caller.render.EstimateJob(pb.EstimateJobRequest(shots=shots[:1]))
+    assert known.HasField("finish_time")
+    assert known.gpu_duration_ahead.ToNanoseconds() == 0
     every = caller.render.EstimateJob(pb.EstimateJobRequest(shots=shots, skip_cache=True))
     assert every.cached_shot_count == 0
     assert every.gpu_duration.ToNanoseconds() == pytest.approx(

@@ -77,3 +77,32 @@ async def test_answers_go_with_the_last_watcher() -> None:
         await feed.ask(JOB, 1, answers)
     with feed.watch(JOB):
         assert await feed.ask(JOB, 1, answers) == 2
+
+
+async def test_few_answers_are_kept() -> None:
+    feed, answers = Feed(), Answers()
+    answers.open.set()
+    with feed.watch(JOB):
+        for question in range(50):
+            await feed.ask(JOB, question, answers)
+        assert len(feed._watched[JOB].answers) <= 8
+        assert await feed.ask(JOB, 49, answers) == 50  # the newest is
+
+
+async def test_an_answer_that_fails_when_nobody_waits_is_asked_for_again() -> None:
+    feed, answers = Feed(), Answers()
+    answers.open.set()
+    go_on = asyncio.Event()
+
+    async def fail() -> int:
+        await go_on.wait()
+        raise OSError("the store is away")
+
+    with feed.watch(JOB):
+        gone = asyncio.create_task(feed.ask(JOB, 1, fail))
+        await asyncio.sleep(0)
+        gone.cancel()
+        go_on.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert await feed.ask(JOB, 1, answers) == 1

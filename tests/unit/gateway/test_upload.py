@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from farm.gateway.server import Gateway
+from farm.gateway.upload import Upload
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.fake import FakeRenderer
 from farm.wire import model_to_wire
@@ -176,3 +177,19 @@ def test_a_broken_video_is_never_published(
     assert not shot.HasField("video")
     assert list((tmp_path / "data" / "blobs").glob("videos/**/*.*")) == []
     assert list((tmp_path / "data" / "spool").glob("*/*.part")) == []
+
+
+def test_an_upload_that_starts_over_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.upload.MEMORY_BYTES", 4)
+    upload = Upload(tmp_path)
+    upload.write(0, b"first half")
+    upload.write(0, b"whole")
+    assert len(list(tmp_path.iterdir())) == 1
+    assert upload.close() == hashlib.sha256(b"whole").hexdigest()
+    content = upload.content
+    assert isinstance(content, Path)
+    assert content.read_bytes() == b"whole"
+    upload.discard()
+    assert list(tmp_path.iterdir()) == []

@@ -50,3 +50,8 @@ def test_a_job_is_done_when_its_workers_have_done_it_and_what_goes_first(
 def test_scaled_shots_are_counted() -> None:
     found = estimate(Pace([(XT, 9.0)]), {XT: 2, DRAFT: 3}, {}, worker_count=1)
     assert found.scaled_count == 3
+
+
+def test_what_is_there_already_waits_for_nobody() -> None:
+    found = estimate(Pace([]), {}, {XT: 9}, worker_count=0)
+    assert (found.gpu_s, found.ahead_s, found.finish_s) == (0.0, 0.0, 0.0)

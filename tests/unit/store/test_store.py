@@ -103,7 +103,7 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
     database = Database.open(backend)
     assert database.submit(jobs.list_jobs, 10).result() == [job]
     oldest = select(schema.compatibility.c.oldest_revision)
-    assert database.submit(lambda conn: conn.execute(oldest).scalar_one()).result() == "0001"
+    assert database.submit(lambda conn: conn.execute(oldest).scalar_one()).result() == "0007"
     database.close()
 
 

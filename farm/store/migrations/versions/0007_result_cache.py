@@ -20,3 +20,5 @@ def upgrade() -> None:
     op.create_index("ix_shot_video_key", "shot", ["video_key"])
     with op.batch_alter_table("model", schema=None) as batch_op:
         batch_op.add_column(sa.Column("identity", sa.String(length=64), nullable=True))
+    # Farms before this one delete a video with its own job, whoever else names it.
+    op.execute(sa.text("UPDATE compatibility SET oldest_revision = '0007'"))
