@@ -87,6 +87,7 @@ class ChaosRenderer:
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         memory: MemoryProfile = MemoryProfile.AS_STARTED,
+        previews: object = None,
     ) -> Rendered:
         """A clip for this seed."""
         about: Mapping[str, Any] = {"seed": params.seed, "pid": os.getpid()}
