@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator
 
@@ -9,7 +10,7 @@ import grpc
 
 from svdfarm import wire
 from svdfarm.connection import Connection
-from svdfarm.errors import DeadlineExceeded, FarmFailed
+from svdfarm.errors import DeadlineExceeded, FarmFailed, Rejected
 from svdfarm.resources import Job, Shot
 from svdfarm.v1 import render_service_pb2 as rpc
 
@@ -21,6 +22,10 @@ async def watch(
 
     After a break it goes on where it stopped. Raises DeadlineExceeded after `timeout_s`.
     """
+    if timeout_s is not None and not timeout_s >= 0:
+        raise Rejected(f"timeout_s is {timeout_s}; allowed: a number of seconds from 0, or None")
+    if timeout_s is not None and math.isinf(timeout_s):
+        timeout_s = None
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     patience = connection.patience(deadline)
     token, ended = "", False

@@ -41,6 +41,9 @@ class Saver:
         self._seen.add(shot.name)
         try:
             path = self._folder / names.check_output_name(shot.output_name)
+            if path.is_dir():  # the SDK would save in it
+                self._refuse(shot, f"{path} is a folder; give another --out")
+                return
             was_there = path.exists() and not self._overwrite
             self._handle.finished(shot).save(path, overwrite=self._overwrite)
             if self._receipts:
@@ -140,6 +143,11 @@ def watch_and_save(
     except errors.DeadlineExceeded as error:
         raise CommandFailed(
             f"{error}; it goes on. To go on watching: {again}", Exit.TIMED_OUT
+        ) from error
+    except errors.Unreachable as error:
+        raise CommandFailed(
+            f"{error}; {handle.name} goes on when it is back. To go on watching then: {again}",
+            Exit.UNREACHABLE,
         ) from error
 
 

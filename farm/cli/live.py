@@ -42,7 +42,8 @@ class _Pace:
     def told(self, now: float, done: float) -> str:
         """The pace so far for people; empty before there is any."""
         gained, elapsed = done - self.first, now - self.since_s
-        if gained <= 0 or elapsed <= 0:
+        # Not before one is done: the first of all takes its time to begin.
+        if gained < 1 or elapsed <= 0:
             return ""
         per_min = gained / elapsed * 60
         return f", {per_min:.1f} a minute" if per_min >= 1 else f", {per_min * 60:.1f} an hour"

@@ -32,7 +32,8 @@ ConnectTimeout = Annotated[
     typer.Option(
         metavar="S",
         min=0,
-        help="How long to try a farm that is away.  [default: 20 where videos are saved, else 3]",
+        help="How long to try a farm that is away.  [default: 20 for watch, submit, download and "
+        "promote, else 3]",
         show_default=False,
     ),
 ]

@@ -11,7 +11,7 @@ from farm.jobs.params import TINY
 def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table on stdout."""
     clean = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table

@@ -344,8 +344,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
 
     async def _notice(self, job: Job) -> str:
         if job.state is JobState.PAUSED:
-            rendering = job.counts.rendering
-            finish = f"; {rendering} that render now finish" if rendering else ""
+            finish = "; those that render now finish" if job.counts.rendering else ""
             return f"paused: no shot starts until it is resumed{finish}"
         if not job.counts.queued:
             return ""

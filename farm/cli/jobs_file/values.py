@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import yaml
 
 from farm.cli.jobs_file.document import describe, entries
-from farm.cli.jobs_file.keys import OTHER_WORDS, Key, Kind
+from farm.cli.jobs_file.keys import ENCODING_KEYS, OTHER_WORDS, Key, Kind
 from farm.cli.jobs_file.mistakes import Findings, did_you_mean
 from farm.jobs.params import RANGES, Range
 
@@ -87,6 +87,8 @@ def mapping(
             continue
         other = OTHER_WORDS.get(key, "")
         hint = f"Did you mean {other}?" if other in allowed else did_you_mean(key, allowed)
+        if key in ENCODING_KEYS:
+            hint = f"{key} belongs under output:, for all shots."
         if key == "prompt":
             hint = "Stable Video Diffusion animates an image and takes no text prompt."
         hint = hint or f"Allowed: {', '.join(allowed)}."

@@ -350,3 +350,22 @@ def test_a_reader_that_leaves_the_pipe_is_no_error(farm: RunningFarm, on_farm: C
     assert started.stderr.read() == b""
     started.stderr.close()
     started.wait(30)
+
+
+def test_a_folder_in_a_videos_place_is_told(
+    on_farm: Command, jobs_yaml: JobsYaml, cwd: Path
+) -> None:
+    job = job_name(on_farm("submit", jobs_yaml(ONE)))
+    (cwd / "other" / "one.mp4").mkdir(parents=True)
+
+    refused = on_farm("download", job, "--out", "other")
+
+    assert refused.code == 1
+    assert "other/one.mp4 is a folder" in refused.err + refused.out
+    assert not list((cwd / "other" / "one.mp4").iterdir())
+
+
+def test_a_codec_in_a_shot_is_sent_to_its_place(command: Command, jobs_yaml: JobsYaml) -> None:
+    refused = command("submit", jobs_yaml(f"{ONE}, codec: av1"), "--dry-run")
+    assert refused.code == 1
+    assert "codec belongs under output:, for all shots." in refused.err

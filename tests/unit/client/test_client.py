@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import svdfarm
-from svdfarm import Client, JobState, NewShot, RenderParams, Shot, ShotState
+from svdfarm import Client, JobState, NewShot, Rejected, RenderParams, Shot, ShotState
 from tests.running import free_port
 from tests.unit.client.running_farm import RunningFarm, running_farm
 
@@ -358,3 +358,15 @@ def test_a_picture_of_another_mode_is_sent_as_png(client: Client) -> None:
 
     (shot,) = handle.shots()
     assert shot.image == f"images/{hashlib.sha256(file.getvalue()).hexdigest()}"
+
+
+@pytest.mark.parametrize("timeout_s", [-1.0, float("nan")])
+def test_a_timeout_that_is_none_is_refused(farm: RunningFarm, timeout_s: float) -> None:
+    with Client(farm.address) as client, pytest.raises(Rejected, match="timeout_s is"):
+        client.job("jobs/none").wait(timeout_s)
+
+
+def test_an_endless_timeout_is_endless(farm: RunningFarm, photo: Path) -> None:
+    with Client(farm.address) as client:
+        job = client.submit(photo, params=SMALL)
+        assert job.wait(float("inf")).state is JobState.SUCCEEDED

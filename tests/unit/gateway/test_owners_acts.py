@@ -28,7 +28,7 @@ def test_a_paused_job_finishes_what_renders_and_starts_nothing(
         eventually(lambda: caller.shots(job.name)[0].state == Shot.RENDERING)
         paused = caller.render.PauseJob(pb.PauseJobRequest(name=job.name))
         assert paused.state == Job.PAUSED
-        assert "1 that render now finish" in paused.notice
+        assert "; those that render now finish" in paused.notice
         assert Job.PAUSED in (r.job.state for r in watch)  # its watchers see it
         eventually(lambda: caller.shots(job.name)[0].state == Shot.SUCCEEDED)
         # The worker is free, and takes a job that came later.
