@@ -241,9 +241,11 @@ def test_picks_that_are_not_there_are_refused(on_farm: Command, jobs_yaml: JobsY
     assert "--shots has '5'; allowed: numbers from 1 to 1" in refused.err
 
 
-def test_a_size_that_is_none_is_refused(on_farm: Command, jobs_yaml: JobsYaml) -> None:
-    job = job_name(on_farm("submit", jobs_yaml(ONE)))
-    assert "--size is 'big'" in on_farm("promote", job, "--shots", "1", "--size", "big").err
+@pytest.mark.parametrize("size", ["big", "64X64", "\uff16\uff14x64", "64x64 "])
+def test_a_size_that_is_none_is_refused(on_farm: Command, size: str) -> None:
+    refused = on_farm("promote", "a", "--shots", "1", "--size", size)
+    told = f"--size is {size!r}; allowed: WIDTHxHEIGHT, such as 1024x576"
+    assert (refused.code, refused.err) == (1, f"error: {told}\n")
 
 
 def test_a_kind_of_picture_that_nobody_writes_is_refused(
