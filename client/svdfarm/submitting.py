@@ -37,10 +37,16 @@ class NewShot:
     def again(cls, shot: Shot, **changes: Any) -> NewShot:
         """A shot of the farm once more, with `changes` of its settings; None is the default.
 
-        Its image is the one that the farm has: it need not be here.
+        Its image is the one that the farm has: it need not be here. With another codec its crf,
+        which means something else there, and its output name, which has the old one's extension,
+        are left to the farm.
         """
+        output_name = shot.output_name
+        if changes.get("codec", shot.params.codec) != shot.params.codec:
+            changes = {"crf": None, **changes}
+            output_name = ""
         params = replace(shot.params, **changes)
-        return cls(images.on_farm(shot.image), params, shot.display_name, shot.output_name)
+        return cls(images.on_farm(shot.image), params, shot.display_name, output_name)
 
 
 Submission = ImageSource | NewShot
@@ -135,7 +141,7 @@ async def _upload(
             if refusal is not None:
                 raise _blame(prepared, image, refusal) from refusal
             done_bytes += image.size_bytes
-            if progress is not None:
+            if progress is not None and size_bytes:  # none where the farm has them all
                 progress(done_bytes, size_bytes)
 
 

@@ -39,6 +39,7 @@ _SERVER_PACKAGES = frozenset(
         "diffusers",
         "grpc_health",
         "grpc_reflection",
+        "huggingface_hub",
         "imageio_ffmpeg",
         "numpy",
         "obstore",

@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from farm.cli import as_json as json_lines
 from farm.cli.durations import told_s
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.pricing import Price
-from farm.cli.settings import Settings
+from farm.cli.pricing import Price, find_price
 from svdfarm import Client, Estimate
 
 CONNECT_TIMEOUT_S = 1.0  # a dry run is of use without a farm too
@@ -28,8 +27,7 @@ def show(
 
     Raises CommandFailed for a job that the farm would refuse.
     """
-    price_text = Settings.load().find("gpu_hour_price", None)
-    price = Price.read(str(price_text)) if price_text is not None else None
+    price = find_price()
     try:
         with connect() as client:
             told = ask(client)
@@ -71,6 +69,8 @@ def lines(told: Estimate, price: Price | None) -> list[str]:
         )
     if told.gpu_duration_ahead_s:
         found.append(f"first go shots that take about {told_s(told.gpu_duration_ahead_s)}")
+    if told.cached_shot_count == told.shot_count:
+        return found
     if not told.worker_count:
         found.append("no worker takes such shots just now: they would wait for one")
     elif told.finish_time is not None:

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from farm.cli.exits import CommandFailed, Exit
-from farm.cli.options import Address, AsJson, ConnectTimeout, JobName, JobNames, Timeout, Token
+from farm.cli.exits import Exit
+from farm.cli.options import (
+    Address,
+    AsJson,
+    ConnectTimeout,
+    JobName,
+    JobNames,
+    Shots,
+    Timeout,
+    Token,
+)
 
 if TYPE_CHECKING:
     from svdfarm import Attempt, JobHandle, Shot
@@ -26,10 +35,7 @@ def register(app: typer.Typer) -> None:
 def logs(
     ctx: typer.Context,
     job: JobName,
-    shot: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Only of this shot: its name or number."),
-    ] = None,
+    shots: Shots = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
     ] = False,
@@ -42,11 +48,14 @@ def logs(
     """Show what happened to a job's shots: who tried, how long it took, and why one failed."""
     from farm.cli import as_json as json_lines
     from farm.cli import connecting, tables
+    from farm.cli.picks import choose
 
     with connecting.client(ctx, address, token, connect_timeout) as client:
         handle = client.job(job)
-        names = {found.name: found.display_name for found in handle.shots()}
-        wanted = _chosen(names, shot)
+        found = list(handle.shots())
+        names = {shot.name: shot.display_name for shot in found}
+        picked = choose(found, ",".join(shots), "--shot") if shots else found
+        wanted = {shot.name for shot in picked}
         for line in _lines(handle, follow=follow, timeout_s=timeout):
             if line.attempt.shot not in wanted:
                 continue
@@ -70,11 +79,9 @@ def cost(
     from farm.cli import as_json as json_lines
     from farm.cli import connecting, tables
     from farm.cli.durations import told_s
-    from farm.cli.pricing import Price
-    from farm.cli.settings import Settings
+    from farm.cli.pricing import find_price
 
-    price_text = Settings.load().find("gpu_hour_price", None)
-    price = Price.read(str(price_text)) if price_text is not None else None
+    price = find_price()
     used = {}
     with connecting.client(ctx, address, token, connect_timeout) as client:
         for name in jobs:
@@ -207,14 +214,3 @@ def _moments(attempt: Attempt) -> Iterator[_Line]:
     for event, time in times.items():
         if time is not None:
             yield _Line(time.astimezone(UTC), event, attempt)
-
-
-def _chosen(names: dict[str, str], given: str | None) -> set[str]:
-    if given is None:
-        return set(names)
-    found = {
-        name for name, shown in names.items() if given in (shown, name, name.rpartition("/")[2])
-    }
-    if not found:
-        raise CommandFailed(f"--shot is {given!r}; allowed: {', '.join(list(names.values())[:10])}")
-    return found

@@ -1,10 +1,10 @@
-"""`farm sheet` and `farm promote`: from cheap drafts of many seeds to the few that are rendered."""
+"""`farm sheet` and `farm promote`: from many cheap drafts to the few that are rendered."""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +25,9 @@ from farm.cli.options import (
     Token,
 )
 from farm.cli.picks import choose
-from farm.jobs.draft import PREFIX
+from farm.cli.sizes import read_sides_px
+from farm.cli.tables import printable
+from farm.jobs.names import NameInvalid, check_output_name
 
 if TYPE_CHECKING:
     from farm.render.sheet import Row
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _ROWS = 40  # of one picture
 _FRAMES = 5
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 Picks = Annotated[
     str | None,
@@ -73,16 +76,14 @@ def sheet(
     """Make one picture of a job: frames of every clip, with its seed and settings."""
     from farm.cli import connecting
 
+    check_packages()
     with connecting.client(ctx, address, token, connect_timeout) as client:
         handle = client.job(job)
         found = choose(list(handle.shots()), shots)
         target = out or default_file(handle.name)
+        check(target, len(found), overwrite=overwrite)
         with tempfile.TemporaryDirectory(prefix="farm-sheet-") as folder:
-
-            def fetch(shot: Shot) -> Path:
-                return handle.finished(shot).save(Path(folder) / shot.output_name)
-
-            save(target, rows(found, fetch, frames), overwrite=overwrite)
+            save(target, rows(found, lambda shot: fetch(handle, shot, Path(folder)), frames))
     return Exit.SUCCEEDED
 
 
@@ -115,11 +116,14 @@ def promote(
     address: Address = None,
     token: Token = None,
 ) -> int:
-    """Render picks of a draft at full size and steps, from the same images and seeds."""
-    from farm.cli import connecting, following
-    from svdfarm import NewShot
+    """Render picks of a draft at full size and steps, from the same images, seeds and settings.
 
-    width_px, height_px = _size(size)
+    A draft shows what image, crop and motion settings make of the model. It is a sample of the
+    motion, not a preview of its seed: at another size the same seed moves otherwise.
+    """
+    from farm.cli import connecting, drafts, following, planning
+
+    sides_px = None if size is None else read_sides_px(size)
     view = following.choose_view(json=as_json)
     folder = out or Path(DEFAULT_FOLDER)
     if not detach:
@@ -130,19 +134,16 @@ def promote(
     ) as client:
         handle = client.job(job)
         draft = handle.get()
-        picks = [
-            NewShot(again.image, again.params, again.name, again.output_name.removeprefix(PREFIX))
-            for again in (
-                NewShot.again(shot, width_px=width_px, height_px=height_px, step_count=steps)
-                for shot in choose(list(handle.shots()), shots)
-            )
-        ]
+        picks = drafts.whole(client, choose(list(handle.shots()), shots), sides_px, steps)
+        if not detach and not overwrite:
+            names = [pick.output_name for pick in picks]
+            planning.check_names(names, folder, receipts=receipts)
+        print(f"to be rendered: {drafts.describe(picks)}", file=sys.stderr)  # noqa: T201
         made = client.submit(
             picks,
             display_name=draft.display_name,
             priority=draft.priority,
             webhook=draft.webhook,
-            request_id=str(uuid.uuid4()),
         )
         if detach:
             following.print_detached(made, len(picks), as_json=as_json)
@@ -157,17 +158,35 @@ def promote(
         )
 
 
+def fetch(handle: JobHandle, shot: Shot, folder: Path) -> Path:
+    """Saves a shot's video in `folder`. Raises SaveFailed for a name that leads elsewhere."""
+    return handle.finished(shot).save(folder)
+
+
 def save_sheet(handle: JobHandle, folder: Path, *, overwrite: bool) -> None:
-    """The sheet of a draft whose videos are in `folder`, and how to go on."""
-    found = list(handle.shots())
+    """The sheet of a draft whose videos are in `folder`, and how to go on.
+
+    The videos are there: that there is no sheet is told, and is no error.
+    """
+    from svdfarm import errors
+
+    def saved(shot: Shot) -> Path:
+        return folder / check_output_name(shot.output_name)
+
     target = folder / default_file(handle.name)
-    save(target, rows(found, lambda shot: folder / shot.output_name, _FRAMES), overwrite=overwrite)
+    try:
+        found = list(handle.shots())
+        check(target, len(found), overwrite=overwrite)
+        save(target, rows(found, saved, _FRAMES))
+    except (CommandFailed, OSError, NameInvalid, errors.SvdfarmError) as error:
+        told = f"no sheet: {error}; to try again: farm sheet {handle.name}"
+        print(printable(told), file=sys.stderr)  # noqa: T201
     told = f"to render the best: farm promote {handle.name} --shots N,..."
     print(told, file=sys.stderr)  # noqa: T201
 
 
-def rows(shots: Sequence[Shot], fetch: Callable[[Shot], Path], frame_count: int) -> list[Row]:
-    """A row for each shot; `fetch` brings the video of one that succeeded."""
+def rows(shots: Sequence[Shot], find: Callable[[Shot], Path], frame_count: int) -> list[Row]:
+    """A row for each shot; `find` has the video of one that succeeded."""
     from farm.render.errors import VideoUnreadable
     from farm.render.sheet import Row, read_frames
 
@@ -179,7 +198,7 @@ def rows(shots: Sequence[Shot], fetch: Callable[[Shot], Path], frame_count: int)
             found.append(Row(title, problem=why))
             continue
         try:
-            found.append(Row(title, read_frames(fetch(shot), frame_count)))
+            found.append(Row(title, read_frames(find(shot), frame_count)))
         except VideoUnreadable as error:
             found.append(Row(title, problem=str(error)))
     return found
@@ -198,27 +217,37 @@ def default_file(job: str) -> Path:
     return Path(f"sheet-{job.removeprefix('jobs/')}.png")
 
 
-def save(target: Path, found: Sequence[Row], *, overwrite: bool) -> None:
+def check_packages() -> None:
+    """Raises ModuleNotFoundError where no sheet can be drawn, before anything else is done."""
+    import farm.render.sheet  # noqa: F401
+
+
+def check(target: Path, row_count: int, *, overwrite: bool) -> None:
+    """Raises CommandFailed or OSError where a sheet of so many rows cannot be saved."""
+    from farm.cli.following import check_writable
+
+    if target.suffix.lower() not in _ENDINGS:
+        raise CommandFailed(f"{target} is no kind of picture; allowed: {', '.join(_ENDINGS)}")
+    check_writable(target.parent)
+    for path in _pages(target, row_count):
+        if path.is_dir():
+            raise CommandFailed(f"{path} is a folder; give another --out")
+        if os.path.lexists(path) and not overwrite:
+            raise CommandFailed(f"{path} is there already; give another --out, or --overwrite")
+
+
+def save(target: Path, found: Sequence[Row]) -> None:
     """Writes the sheet, in several pictures where it is long, and says where."""
     from farm.render.sheet import draw
 
-    pages = [found[start : start + _ROWS] for start in range(0, len(found), _ROWS)]
-    for number, page in enumerate(pages, start=1):
-        path = target if len(pages) == 1 else target.with_stem(f"{target.stem}-{number}")
-        if path.exists() and not overwrite:
-            raise CommandFailed(f"{path} is there already; give another --out, or --overwrite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draw(page).save(path)
-        except ValueError as error:  # what Pillow says of an extension it does not know
-            raise CommandFailed(f"{path}: {error}; allowed: .png, .jpg, .webp") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(_pages(target, len(found))):
+        draw(found[number * _ROWS : (number + 1) * _ROWS]).save(path)
         print(f"saved {path}", file=sys.stderr)  # noqa: T201
 
 
-def _size(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise CommandFailed(f"--size is {text!r}; allowed: WIDTHxHEIGHT, such as 1024x576")
-    return int(width), int(height)
+def _pages(target: Path, row_count: int) -> list[Path]:
+    count = -(-row_count // _ROWS)
+    if count <= 1:
+        return [target]
+    return [target.with_stem(f"{target.stem}-{number}") for number in range(1, count + 1)]

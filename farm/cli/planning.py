@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,6 @@ from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake
 from farm.cli.jobs_file.plan import Plan, PlannedShot
 from farm.cli.jobs_file.reader import read
 from farm.cli.sidecar import sidecar_path
-from farm.jobs import draft
-from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from svdfarm import Client, Estimate, JobHandle, NewShot, RenderParams, ShotRejected, fetch, images
 from svdfarm.errors import ImageRejected
 
@@ -34,34 +31,6 @@ def read_plan(path: Path, draw: Draw) -> Plan:
         return read(path, draw)
     except (FileUnreadable, JobsFileInvalid) as error:
         raise CommandFailed(str(error)) from error
-
-
-def in_little(plan: Plan) -> Plan:
-    """The plan under the names of its drafts."""
-    shots = [
-        dataclasses.replace(shot, output_name=f"{draft.PREFIX}{shot.output_name}")
-        for shot in plan.shots
-    ]
-    return dataclasses.replace(plan, shots=shots)
-
-
-def shrink(client: Client, plan: Plan) -> Plan:
-    """The plan with every shot in little. Raises CommandFailed for a model that nobody knows."""
-    served = [model for worker in client.workers() for model in worker.models]
-    known = dict(KNOWN_MODELS)
-    for model in served:
-        known[model.name] = ModelInfo(
-            model.name, model.width_px, model.height_px, model.frame_count, model.step_count
-        )
-    usual = Counter(model.name for model in served).most_common(1)
-    default = usual[0][0] if usual else SVD_XT.name
-    shots = []
-    for shot in plan.shots:
-        name = shot.params.model or default
-        if name not in known:
-            raise CommandFailed(f"{shot.where}: no worker of this farm serves the model {name!r}")
-        shots.append(dataclasses.replace(shot, params=draft.draft_of(shot.params, known[name])))
-    return dataclasses.replace(plan, shots=shots)
 
 
 def load_images(plan: Plan) -> Mapping[str, images.Image]:
@@ -89,11 +58,23 @@ def check_targets(plan: Plan, folder: Path, *, receipts: bool) -> None:
 
     With a seed in the file the video may come out byte for byte: that is seen when it is saved.
     """
+    again = {shot.output_name for shot in plan.shots if "seed" in shot.places}
+    check_names([shot.output_name for shot in plan.shots], folder, again, receipts=receipts)
+
+
+def check_names(
+    output_names: Iterable[str],
+    folder: Path,
+    again: Collection[str] = (),
+    *,
+    receipts: bool,
+) -> None:
+    """Raises CommandFailed where one of the files is there, unless it is a file of `again`."""
     taken = [
         path
-        for shot in plan.shots
-        for path in _targets(folder / shot.output_name, receipts=receipts)
-        if os.path.lexists(path) and ("seed" not in shot.places or not path.is_file())
+        for name in output_names
+        for path in _targets(folder / name, receipts=receipts)
+        if os.path.lexists(path) and (name not in again or not path.is_file())
     ]
     if taken:
         more = f" and {len(taken) - 1} more are" if len(taken) > 1 else " is"

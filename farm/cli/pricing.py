@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from farm.cli.settings import SettingsInvalid
+from farm.cli.settings import Settings, SettingsInvalid
 
 _PRICE = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<currency>[^\W\d_]{1,8}|[$€£¥]?)")
 
@@ -37,3 +37,9 @@ class Price:
         cost = self.of(gpu_s)
         amount = "less than 0.01" if 0 < cost < 0.01 else f"{cost:,.2f}"
         return f"{amount} {self.currency}".rstrip()
+
+
+def find_price() -> Price | None:
+    """That of the setting; None where it is unset. Raises SettingsInvalid."""
+    text = Settings.load().find("gpu_hour_price", None)
+    return None if text is None else Price.read(str(text))

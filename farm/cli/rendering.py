@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.following import check_writable
 from farm.cli.in_process import load_renderer, note, steps
+from farm.cli.sizes import read_sides_px
 from farm.jobs.codec import Codec
 from farm.jobs.params import Fit, RenderParams, problems, resolve, with_defaults
 from svdfarm import images
@@ -20,7 +20,6 @@ from svdfarm.errors import ImageRejected
 if TYPE_CHECKING:
     from farm.render.renderer import EngineRenderer
 
-_SIZE = re.compile(r"([0-9]{1,6})x([0-9]{1,6})")
 _CHOICES: Mapping[str, Sequence[str]] = {
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("float32", "float16", "bfloat16"),
@@ -68,10 +67,7 @@ def read_params(size: str | None, given: Mapping[str, Any]) -> RenderParams:
             raise CommandFailed(f"--{name} is {values[name]!r}; allowed: {', '.join(kind)}")
         values[name] = kind(values[name])
     if size is not None:
-        match = _SIZE.fullmatch(size)
-        if match is None:
-            raise CommandFailed(f"--size is {size!r}; allowed: WIDTHxHEIGHT, such as 1024x576")
-        values |= {"width_px": int(match[1]), "height_px": int(match[2])}
+        values["width_px"], values["height_px"] = read_sides_px(size)
     params = RenderParams(**values)
     _check(params)
     return params

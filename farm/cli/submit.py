@@ -44,7 +44,7 @@ def submit(
         bool,
         typer.Option(
             "--draft",
-            help="Render small and fast, and make one picture to choose by; see farm promote.",
+            help="Render small samples, fast, and one picture of them; see farm promote.",
         ),
     ] = False,
     no_cache: Annotated[
@@ -77,13 +77,15 @@ def submit(
     token: Token = None,
 ) -> int:
     """Submit a job, show its progress, and save each video as it finishes."""
-    from farm.cli import connecting, estimating, following, ladder, planning
+    from farm.cli import connecting, drafts, estimating, following, ladder, planning
 
+    if draft and not (detach or dry_run):
+        ladder.check_packages()
     key = _request_id(request_id)
     plan = planning.read_plan(file, lambda number: _drawn(key, number))
     images = planning.load_images(plan)
     if draft:
-        plan = planning.in_little(plan)
+        plan = drafts.in_little(plan)
     if dry_run:
         planning.show(plan, as_json=as_json)
         estimating.show(
@@ -97,7 +99,7 @@ def submit(
             ),
             lambda client: planning.estimate(
                 client,
-                planning.shrink(client, plan) if draft else plan,
+                drafts.shrink(client, plan) if draft else plan,
                 images,
                 use_cache=not no_cache,
             ),
@@ -120,7 +122,7 @@ def submit(
         default_connect_timeout_s=connecting.CONNECT_TIMEOUT_S,
     ) as client:
         if draft:
-            plan = planning.shrink(client, plan)
+            plan = drafts.shrink(client, plan)
         handle = planning.send(
             client, plan, images, str(key), webhook=webhook, use_cache=not no_cache
         )

@@ -1,4 +1,9 @@
-"""Drafts: a clip in little, to choose a seed by before the whole is rendered."""
+"""Drafts: a clip in little, to choose an image, its crop and its motion settings by.
+
+It shows what these make of the model. It is a sample of the motion, not a preview of the seed: the
+noise that a clip starts from has the shape of its latents, so at another size the same seed is
+other noise, and the whole clip moves otherwise.
+"""
 
 from __future__ import annotations
 

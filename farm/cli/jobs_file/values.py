@@ -10,11 +10,11 @@ import yaml
 from farm.cli.jobs_file.document import describe, entries
 from farm.cli.jobs_file.keys import ENCODING_KEYS, OTHER_WORDS, Key, Kind
 from farm.cli.jobs_file.mistakes import Findings, did_you_mean
+from farm.cli.sizes import find_sides_px
 from farm.jobs.params import RANGES, Range
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9](_?[0-9]){0,24})")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_SIZE = re.compile(r"([0-9]{1,6})x([0-9]{1,6})")
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -107,14 +107,14 @@ def _number(node: yaml.Node, *, whole: bool) -> int | float | None:
 
 
 def _size(node: yaml.Node, told: str, findings: Findings) -> dict[str, object] | None:
-    match = _SIZE.fullmatch(node.value) if isinstance(node, yaml.ScalarNode) else None
-    if match is None:
+    sides = find_sides_px(node.value) if isinstance(node, yaml.ScalarNode) else None
+    if sides is None:
         hint = ""
         if isinstance(node, yaml.SequenceNode) and len(node.value) == 2:
             hint = f"Write {'x'.join(describe(side) for side in node.value)}."
         findings.add(node, f"{told} is {describe(node)}; allowed: {Kind.SIZE.value}", hint)
         return None
-    size = {"width_px": int(match[1]), "height_px": int(match[2])}
+    size = dict(zip(("width_px", "height_px"), sides, strict=True))
     refused = False
     for field, value in size.items():
         allowed = RANGES[field]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from farm.cli.app import run
-from tests.unit.client.conftest import farm, photo
+from tests.unit.client.conftest import client, farm, photo
 from tests.unit.client.running_farm import RunningFarm
 
-__all__ = ["farm", "photo"]
+__all__ = ["client", "farm", "photo"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,16 @@ from tests.unit.cli.conftest import Command
 from tests.unit.client.running_farm import RunningFarm
 
 # What no client verb may load: the base install has none of it.
-SERVER_PACKAGES = ("torch", "ray", "PIL", "numpy", "sqlalchemy", "structlog", "diffusers")
+SERVER_PACKAGES = (
+    "torch",
+    "ray",
+    "PIL",
+    "numpy",
+    "sqlalchemy",
+    "structlog",
+    "diffusers",
+    "huggingface_hub",
+)
 
 
 def python(script: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -99,9 +108,20 @@ def test_help_and_client_verbs_load_no_server_package(farm: RunningFarm, cwd: Pa
     assert ended.stdout.splitlines()[-1] == "False []", ended.stderr
 
 
-@pytest.mark.parametrize("verb", [["render", "x.png", "-o", "out"], ["gateway"]])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["render", "x.png", "-o", "out"],
+        ["gateway"],
+        ["model", "list"],
+        ["model", "pull", "svd"],
+        ["sheet", "a"],
+        ["submit", "x.yaml", "--draft"],
+    ],
+)
 def test_without_the_server_packages_their_extra_is_named(verb: list[str], cwd: Path) -> None:
     (cwd / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (cwd / "x.yaml").write_text("shots: [{image: x.png}]")
     script = f"import sys\nfor m in {SERVER_PACKAGES!r}: sys.modules[m] = None\n"
     script += "from farm.cli import main; main(sys.argv[1:])"
 

@@ -71,7 +71,13 @@ def test_logs_of_a_shot_that_is_not_there_are_refused(
     job = job_name(on_farm("submit", jobs_yaml(ONE)))
     refused = on_farm("logs", job, "--shot", "three")
     assert refused.code == 1
-    assert "--shot is 'three'; allowed: one" in refused.err
+    assert "--shot has 'three'; allowed: numbers from 1 to 1" in refused.err
+
+
+def test_logs_of_a_range_are_told(on_farm: Command, jobs_yaml: JobsYaml) -> None:
+    job = job_name(on_farm("submit", jobs_yaml(ONE, TWO, "name: three, seed: 3")))
+    told = on_farm("logs", job, "--shot", "2-3").lines
+    assert {line.split("  ")[1].split()[0] for line in told} == {"two", "three"}
 
 
 def test_cost_is_gpu_time_and_its_price(
@@ -129,6 +135,13 @@ def test_an_estimate_says_what_cannot_be_told() -> None:
         "2 of a model that this farm has not rendered yet: how long they take cannot be told",
         "first go shots that take about 1 min 30 s",
         "no worker takes such shots just now: they would wait for one",
+    ]
+
+
+def test_what_is_all_rendered_before_waits_for_no_worker() -> None:
+    assert lines(Estimate(2, 2, 0.0, 0, 0, 0.0, 0, None), None) == [
+        "2 shots; dry run: nothing was sent",
+        "rendered before, and taken from there: 2",
     ]
 
 

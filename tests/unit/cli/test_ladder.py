@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageStat
 
+from farm.cli import drafts, ladder
 from farm.cli.exits import CommandFailed
 from farm.cli.picks import choose
-from svdfarm import Client
+from farm.cli.planning import read_plan
+from svdfarm import Client, RenderParams
+from svdfarm.errors import SaveFailed
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_submit import ONE, TWO, job_name, objects
 from tests.unit.client.running_farm import running_farm
 
 JobsYaml = Callable[..., Path]
+SMALL = RenderParams(model="tiny", width_px=64, height_px=64, frame_count=3, step_count=2)
 SWEEP = "name: rocket, sweep: {seed: '1-4'}"
 
 
@@ -77,14 +82,125 @@ def test_picks_are_promoted_with_their_images_and_seeds(
         assert params == small | sizes
 
 
-def test_without_a_size_picks_get_the_models_own(on_farm: Command, full: Path) -> None:
-    draft = job_name(on_farm("submit", full, "--draft"))
-    made = job_name(on_farm("promote", draft, "--shots", "rocket-03", "--detach"))
+def test_without_a_size_picks_get_the_models_own(
+    on_farm: Command, jobs_yaml: JobsYaml, photo: Path
+) -> None:
+    file = jobs_yaml(SWEEP)
+    file.write_text(f"shots: [{{image: {photo}, model: tiny, frames: 3, {SWEEP}}}]\n")
+    draft = job_name(on_farm("submit", file, "--draft"))
+    promoted = on_farm("promote", draft, "--shots", "rocket-03", "--detach")
+    assert "to be rendered: 1 shot of tiny at 256x144 in 8 steps" in promoted.err
+    made = job_name(promoted)
     (shot,) = shots_of(on_farm, made)
     params = shot["params"]
     assert isinstance(params, dict)
     assert (params["width_px"], params["height_px"]) == (256, 144)
     assert params["seed"] == 3
+
+
+def test_a_draft_of_another_size_is_not_promoted_without_one(
+    on_farm: Command, full: Path, cwd: Path
+) -> None:
+    full.write_text(full.read_text().replace("256x192", "512x320"))
+    draft = job_name(on_farm("submit", full, "--draft"))
+    before = on_farm("jobs", "--json").out
+
+    refused = on_farm("promote", draft, "--shots", "1", "--steps", "10")
+
+    assert refused.code == 1
+    told = "this draft was not made from tiny's own 256x144: say --size WxH"
+    assert refused.err == f"error: rocket-01 (256x192, 4 steps): {told}\n"
+    assert on_farm("jobs", "--json").out == before
+
+
+def test_a_draft_of_other_steps_is_not_promoted_without_them(on_farm: Command, full: Path) -> None:
+    full.write_text(full.read_text().replace("steps: 10", "steps: 50"))
+    draft = job_name(on_farm("submit", full, "--draft"))
+    refused = on_farm("promote", draft, "--shots", "1", "--size", "256x192")
+    assert refused.code == 1
+    assert "tiny's own 8 steps: say --steps N" in refused.err
+
+
+def test_picks_of_two_models_get_what_each_model_has(
+    on_farm: Command, cwd: Path, photo: Path
+) -> None:
+    file = cwd / "mixed.yaml"
+    own = "- {{image: {photo}, name: {model}, model: {model}, seed: 1}}"
+    shots = "\n  ".join(own.format(photo=photo, model=model) for model in ("tiny", "svd-xt"))
+    file.write_text(f"shots:\n  {shots}\n")
+    draft = job_name(on_farm("submit", file, "--draft", "--detach"))
+
+    promoted = on_farm("promote", draft, "--shots", "1-2", "--detach")
+
+    told = "1 shot of tiny at 256x144 in 8 steps, 1 shot of svd-xt at 1024x576 in 25 steps"
+    assert f"to be rendered: {told}\n" in promoted.err
+    sizes = []
+    for shot in shots_of(on_farm, job_name(promoted)):
+        params = shot["params"]
+        assert isinstance(params, dict)
+        sizes.append((params["model"], params["width_px"], params["step_count"]))
+    assert sizes == [("tiny", 256, 8), ("svd-xt", 1024, 25)]
+
+
+def test_a_draft_names_the_model_that_it_was_made_for(
+    client: Client, photo: Path, tmp_path: Path
+) -> None:
+    client.submit(photo, params=SMALL).wait(timeout_s=30)  # its worker is there by then
+    file = tmp_path / "bare.yaml"
+    file.write_text(f"shots: [{{image: {photo}}}]\n")
+    (shot,) = drafts.shrink(client, read_plan(file, lambda _: 1)).shots
+    assert (shot.params.model, shot.params.width_px) == ("tiny", 128)
+
+
+def test_a_promotion_onto_files_that_are_there_is_refused_before_it_is_sent(
+    on_farm: Command, full: Path, cwd: Path
+) -> None:
+    draft = job_name(on_farm("submit", full, "--draft"))
+    (cwd / "out" / "rocket-02.mp4").write_bytes(b"precious")
+    before = on_farm("jobs", "--json").out
+    whole = ("--size", "256x192", "--steps", "10")
+
+    refused = on_farm("promote", draft, "--shots", "1-2", *whole)
+
+    assert refused.code == 1
+    assert "out/rocket-02.mp4 is there already" in refused.err
+    assert on_farm("jobs", "--json").out == before
+    assert on_farm("promote", draft, "--shots", "1-2", *whole, "--overwrite").code == 0
+
+
+def test_a_sheet_that_cannot_be_saved_leaves_the_drafts_exit_code(
+    on_farm: Command, full: Path, cwd: Path
+) -> None:
+    request = ("--request-id", "6f1e9b57-1b0e-4d2f-9d53-0a4a4b7c2a11")
+    first = on_farm("submit", full, "--draft", *request)
+    again = on_farm("submit", full, "--draft", *request)  # the same job: its sheet is there
+
+    assert (first.code, again.code) == (0, 0)
+    assert f"no sheet: out/sheet-{job_name(first).removeprefix('jobs/')}.png is there" in again.err
+    assert f"farm promote {job_name(first)}" in again.err
+
+
+def test_a_sheet_in_a_folder_that_cannot_be_made_is_refused(
+    on_farm: Command, jobs_yaml: JobsYaml, cwd: Path
+) -> None:
+    job = job_name(on_farm("submit", jobs_yaml(ONE)))
+    (cwd / "file").write_text("")
+    refused = on_farm("sheet", job, "-o", "file/sheet.png")
+    assert (refused.code, refused.err) == (1, "error: file: not a folder\n")
+
+
+def test_a_sheets_videos_stay_in_its_folder(client: Client, photo: Path, tmp_path: Path) -> None:
+    made = client.submit(photo, params=SMALL)
+    made.wait(timeout_s=30)
+    (shot,) = made.shots()
+    folder = tmp_path / "deep"
+    folder.mkdir()
+
+    with pytest.raises(SaveFailed, match=r"'\.\./x', which is no plain file name"):
+        ladder.fetch(made, replace(shot, output_name="../x"), folder)
+
+    assert not (tmp_path / "x").exists()
+    assert ladder.fetch(made, shot, folder).parent == folder
 
 
 def test_a_sheet_shows_frames_of_every_clip(
@@ -125,9 +241,11 @@ def test_picks_that_are_not_there_are_refused(on_farm: Command, jobs_yaml: JobsY
     assert "--shots has '5'; allowed: numbers from 1 to 1" in refused.err
 
 
-def test_a_size_that_is_none_is_refused(on_farm: Command, jobs_yaml: JobsYaml) -> None:
-    job = job_name(on_farm("submit", jobs_yaml(ONE)))
-    assert "--size is 'big'" in on_farm("promote", job, "--shots", "1", "--size", "big").err
+@pytest.mark.parametrize("size", ["big", "64X64", "\uff16\uff14x64", "64x64 "])
+def test_a_size_that_is_none_is_refused(on_farm: Command, size: str) -> None:
+    refused = on_farm("promote", "a", "--shots", "1", "--size", size)
+    told = f"--size is {size!r}; allowed: WIDTHxHEIGHT, such as 1024x576"
+    assert (refused.code, refused.err) == (1, f"error: {told}\n")
 
 
 def test_a_kind_of_picture_that_nobody_writes_is_refused(
@@ -136,7 +254,7 @@ def test_a_kind_of_picture_that_nobody_writes_is_refused(
     job = job_name(on_farm("submit", jobs_yaml(ONE)))
     refused = on_farm("sheet", job, "-o", "sheet.doc")
     assert refused.code == 1
-    assert "allowed: .png, .jpg, .webp" in refused.err
+    assert "allowed: .png, .jpg, .jpeg, .webp" in refused.err
     assert not (cwd / "sheet.doc").exists()
 
 

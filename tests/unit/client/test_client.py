@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -131,6 +132,27 @@ def test_progress_of_an_upload_is_told_after_each_image(client: Client, photo: P
     assert [total for _, total in told] == [size_bytes] * 3
     assert told == sorted(told)
     assert told[-1] == (size_bytes, size_bytes)
+
+
+def test_a_shot_is_made_again_with_another_codec(client: Client, photo: Path) -> None:
+    crisp = replace(SMALL, codec="h264", crf=51)
+    done = client.submit([NewShot(photo, crisp, name="take", output_name="film.mp4")])
+    (shot,) = done.shots()
+
+    made = client.submit([NewShot.again(shot, codec="prores")])
+
+    (again,) = made.shots()
+    assert (again.params.codec, again.params.crf, again.output_name) == ("prores", None, "take.mov")
+    same = NewShot.again(shot, codec="h264", step_count=3)
+    assert (same.params.crf, same.output_name) == (51, "film.mp4")
+    assert NewShot.again(shot, codec="h265", crf=20).params.crf == 20
+
+
+def test_progress_is_not_told_where_the_farm_has_every_image(client: Client, photo: Path) -> None:
+    (shot,) = client.submit(photo, params=SMALL).shots()
+    told: list[tuple[int, int]] = []
+    client.submit(NewShot.again(shot), progress=lambda *bytes_: told.append(bytes_))
+    assert told == []
 
 
 def test_cancel_ends_a_job_that_waits(client: Client, photo: Path) -> None:
