@@ -189,6 +189,7 @@ def rows(shots: Sequence[Shot], find: Callable[[Shot], Path], frame_count: int) 
     """A row for each shot; `find` has the video of one that succeeded."""
     from farm.render.errors import VideoUnreadable
     from farm.render.sheet import Row, read_frames
+    from svdfarm import errors
 
     found = []
     for shot in shots:
@@ -199,7 +200,12 @@ def rows(shots: Sequence[Shot], find: Callable[[Shot], Path], frame_count: int) 
             continue
         try:
             found.append(Row(title, read_frames(find(shot), frame_count)))
-        except VideoUnreadable as error:
+        except (
+            VideoUnreadable,
+            errors.DownloadBroken,
+            errors.NotFound,
+            errors.SaveFailed,
+        ) as error:
             found.append(Row(title, problem=str(error)))
     return found
 

@@ -18,7 +18,7 @@ from svdfarm import Client, RenderParams
 from svdfarm.errors import SaveFailed
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_submit import ONE, TWO, job_name, objects
-from tests.unit.client.running_farm import running_farm
+from tests.unit.client.running_farm import RunningFarm, running_farm
 
 JobsYaml = Callable[..., Path]
 SMALL = RenderParams(model="tiny", width_px=64, height_px=64, frame_count=3, step_count=2)
@@ -57,7 +57,7 @@ def test_a_draft_renders_small_and_makes_a_sheet(on_farm: Command, full: Path, c
     for shot in shots_of(on_farm, job):
         params = shot["params"]
         assert isinstance(params, dict)
-        assert (params["width_px"], params["height_px"], params["step_count"]) == (128, 128, 4)
+        assert (params["width_px"], params["height_px"], params["step_count"]) == (128, 96, 4)
         assert params["frame_count"] == 3
 
 
@@ -109,7 +109,7 @@ def test_a_draft_of_another_size_is_not_promoted_without_one(
 
     assert refused.code == 1
     told = "this draft was not made from tiny's own 256x144: say --size WxH"
-    assert refused.err == f"error: rocket-01 (256x192, 4 steps): {told}\n"
+    assert refused.err == f"error: rocket-01 (256x160, 4 steps): {told}\n"
     assert on_farm("jobs", "--json").out == before
 
 
@@ -270,3 +270,19 @@ def test_ranges_and_names_choose_in_the_jobs_order(on_farm: Command, full: Path)
     assert [s.display_name for s in choose(shots, "rocket-03")] == ["rocket-03"]
     with pytest.raises(CommandFailed, match="has '5'"):
         choose(shots, "1-9")
+
+
+def test_a_video_that_cannot_be_had_spoils_no_sheet(
+    farm: RunningFarm, on_farm: Command, jobs_yaml: JobsYaml, cwd: Path
+) -> None:
+    job = job_name(on_farm("submit", jobs_yaml(ONE, TWO)))
+    for video in (farm.folder / "data" / "blobs" / "videos" / job.removeprefix("jobs/")).glob(
+        "1-*"
+    ):
+        video.unlink()
+
+    made = on_farm("sheet", job, "-o", "sheet.png")
+
+    assert made.code == 0
+    with Image.open(cwd / "sheet.png") as sheet:
+        assert sheet.width > 2 * 192

@@ -24,3 +24,8 @@ def test_a_draft_is_never_larger_than_the_clip(model: ModelInfo) -> None:
     assert (draft.width_px or 0) <= model.width_px
     assert (draft.height_px or 0) <= model.height_px
     assert (draft.step_count or 0) <= model.step_count
+
+
+def test_a_small_models_draft_keeps_its_shape() -> None:
+    draft = draft_of(RenderParams(), TINY)
+    assert (draft.width_px, draft.height_px) == (128, 72)
