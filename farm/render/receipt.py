@@ -18,6 +18,7 @@ from farm.render.errors import VideoUnreadable
 from farm.render.settings import ClipSettings
 
 FORMAT = "svdfarm.receipt.v1"
+_LEVELS_LIMIT = 32  # of objects and lists in each other; the farm's own have 4
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,19 @@ def read_receipt(path: Path) -> dict[str, Any]:
         raise VideoUnreadable(f"{path} is no video of the farm: {error}.") from error
     except OSError as error:
         raise VideoUnreadable(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         receipt = None
-    if not isinstance(receipt, dict):
+    if not isinstance(receipt, dict) or _is_deeper(receipt, _LEVELS_LIMIT):
         raise VideoUnreadable(
             f"{path} carries no receipt. Only videos that this farm encoded do, and other programs "
             "may drop it when they copy one."
         )
     return receipt
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(inner, levels - 1) for inner in value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,12 +80,15 @@ def test_a_video_that_cannot_be_verified_keeps_no_other_from_it(
     video: Path, command: Command, photo: Path, cwd: Path
 ) -> None:
     (cwd / "text.mp4").write_text("no video")
+    with zipfile.ZipFile(cwd / "deep.zip", "w") as archive:
+        archive.writestr("receipt.json", "[" * 100_000)
 
-    ended = command("verify", "text.mp4", video, "--image", photo)
+    ended = command("verify", "text.mp4", "deep.zip", video, "--image", photo)
 
     assert ended.code == 1
     assert ended.lines == [f"{video}: identical"]
     assert "text.mp4 is no video of the farm" in ended.err
+    assert "deep.zip carries no receipt" in ended.err
 
 
 def test_the_image_comes_from_the_farm_where_none_is_given(
