@@ -39,7 +39,7 @@ LICENCE = "Stability AI Community License, gated"
 # A network that drops packets to the hub must not hold the user up.
 CONNECT_TIMEOUT_S = 3.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT_HASH = re.compile(r"[0-9a-f]{40}")  # SHA-1 of a header and the content
+_GIT_HASH = re.compile(r"[0-9a-f]{40}")  # of a commit; of a file with a header
 
 
 def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = None) -> Path:
@@ -50,6 +50,8 @@ def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = 
     """
     repository = REPOSITORIES[name]
     revision = revision or REVISIONS[name]
+    if not _GIT_HASH.fullmatch(revision):  # the hub makes paths of it, and receipts tell it
+        raise ModelUnavailable(f"revision is {revision!r}; allowed: a commit, 40 hex digits")
     there = cached(name, dtype, cache_dir, revision)
     if there is not None:
         return there
