@@ -71,10 +71,13 @@ def pull(
     try:
         folder = hub.fetch(name, dtype, None)
         print("checking every file ...", file=sys.stderr)  # noqa: T201
-        count = hub.check_hashes(folder, dtype)
+        checked = hub.check_hashes(folder, dtype)
     except RenderError as error:
         raise CommandFailed(str(error)) from error
-    print(f"{folder}: {count} files, each as its SHA-256 says")  # noqa: T201
+    told = f"{checked.whole_count} files, each as its hash says"
+    if checked.unknown_count:
+        told += f"; {checked.unknown_count} more cannot be checked: their names are no hashes"
+    print(f"{folder}: {told}")  # noqa: T201
     return Exit.SUCCEEDED
 
 

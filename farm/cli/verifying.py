@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from farm.cli import as_json as json_lines
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.in_process import load_renderer, note, steps
+from farm.cli.tables import printable
 from farm.jobs.params import KNOWN_MODELS
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def verify(
                 told = {"event": "not_verified", "path": str(video), "message": str(error)}
                 print(json_lines.line(told), flush=True)  # noqa: T201
             else:
-                note(f"error: {video}: {error}")
+                note(f"error: {video}: {_printable(str(error))}")
             worst = Exit.REFUSED
             continue
         if not verdict.comparison.identical and worst is not Exit.REFUSED:
@@ -89,12 +90,13 @@ def verify(
 
 def _verify(video: Path, image: Path | None, models: _Models, fetch: Fetch) -> Verdict:
     from farm.render.receipt import Receipt, read_receipt
-    from farm.render.verify import check_model, verify
+    from farm.render.verify import check_model, check_settings, verify
 
     try:
         receipt = Receipt.from_json(read_receipt(video))
     except ValueError as error:
         raise CommandFailed(f"its receipt cannot be used: {error}") from error
+    check_settings(receipt)
     picture = _image(receipt.inputs.image_sha256, image, fetch)
     renderer = models.renderer_of(receipt)
     check_model(receipt, renderer.engine.model.provenance.files)
@@ -140,11 +142,17 @@ def _show(video: Path, verdict: Verdict, *, as_json: bool) -> None:
         lines = [f"{video}: differs, PSNR {found.psnr_db:.2f} dB, the worst {frame}"]
     if verdict.differences:
         lines += [
-            f"  {d.field}: {d.receipt} in the receipt, {d.here} here" for d in verdict.differences
+            printable(f"  {d.field}: {d.receipt} in the receipt, {d.here} here")
+            for d in verdict.differences
         ]
     elif not found.identical:
         lines.append("  nothing that the receipt tells of its environment differs here")
     print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def _printable(told: str) -> str:
+    """An error, which may quote a receipt: no line of it can pass for a verdict."""
+    return "\n  ".join(map(printable, told.splitlines()))
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

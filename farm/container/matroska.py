@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from farm.container.reading import Readable, Torn, read_at
+from farm.container.reading import Readable, Torn, read_at, read_comment_at
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _TAGS, _TAG, _SIMPLE_TAG, _TAG_NAME, _TAG_STRING = 0x1254C367, 0x7373, 0x67C8, 0x45A3, 0x4487
@@ -52,7 +52,7 @@ def _inside(file: Readable, element: Element, *path: int) -> Iterator[Element]:
 
 
 def _content(file: Readable, element: Element) -> bytes:
-    return read_at(file, element.start, element.end - element.start)
+    return read_comment_at(file, element.start, element.end)
 
 
 def _elements(file: Readable, start: int, end: int) -> Iterator[Element]:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from farm.container.reading import Readable, Torn, read_at
+from farm.container.reading import Readable, Torn, read_at, read_comment_at
 
 _NEEDED = (b"ftyp", b"moov", b"mdat")  # what it is, where its frames are, the frames
 _HEADER = struct.Struct(">I4s")  # 14496-12, 4.2: size with the header, type
@@ -37,12 +37,12 @@ def comment(file: Readable, size_bytes: int) -> bytes | None:
     if user_data is None:
         return None
     if found := _find(file, user_data, _COMMENT):  # MOV: length and language, then the text
-        return read_at(file, found.start + 4, found.end - found.start - 4)
+        return read_comment_at(file, found.start + 4, found.end)
     meta = _find(file, user_data, b"meta")  # MP4: iTunes' way; meta is a box with a version
     if meta is None:
         return None
     data = _find(file, Box(b"", meta.start + 4, meta.end), b"ilst", _COMMENT, b"data")
-    return None if data is None else read_at(file, data.start + 8, data.end - data.start - 8)
+    return None if data is None else read_comment_at(file, data.start + 8, data.end)
 
 
 def _find(file: Readable, box: Box, *path: bytes) -> Box | None:

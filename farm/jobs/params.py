@@ -90,7 +90,7 @@ class Range:
         """Whether `value` is allowed; a bool is not a number, and NaN is in no range."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if not math.isfinite(value) or (self.whole and not isinstance(value, int)):
+        if isinstance(value, float) and (self.whole or not math.isfinite(value)):
             return False
         return self.low <= value <= self.high and (not self.whole or value % self.multiple == 0)
 
@@ -128,7 +128,10 @@ def problems(params: RenderParams) -> Iterator[Problem]:
         if value is not None and not allowed.admits(value):
             yield Problem(name, str(value), str(allowed))
     low, high = params.min_guidance_scale, params.max_guidance_scale
-    if low is not None and high is not None and low > high:
+    guidance = RANGES["min_guidance_scale"]
+    # One out of range is told above, and may be longer than a float can show.
+    in_range = guidance.admits(low) and guidance.admits(high)
+    if low is not None and high is not None and in_range and low > high:
         yield Problem("min_guidance_scale", f"{low:g}", f"at most max_guidance_scale ({high:g})")
     chunk, frames = params.decode_chunk_size, params.frame_count
     if chunk is not None and frames is not None and chunk > frames:

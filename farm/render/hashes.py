@@ -18,8 +18,10 @@ CACHE_FILE = "hashes.json"
 def hash_files(folder: Path, names: Iterable[str], cache_dir: Path) -> dict[str, str]:
     """The SHA-256 of each of these files, in hex, by its path in `folder`.
 
-    What was read before is looked up in `cache_dir`: path, size and time of change tell whether a
-    file is still that one. Raises OSError for a file that cannot be read.
+    What was read before is looked up in `cache_dir`: path, size, inode and both times of change
+    tell whether a file is still that one. Archives and images of containers bring their own time
+    of the content's change; the inode's is the system's. Raises OSError for a file that cannot be
+    read.
     """
     known = _read(cache_dir / CACHE_FILE)
     found = dict(known)
@@ -27,7 +29,8 @@ def hash_files(folder: Path, names: Iterable[str], cache_dir: Path) -> dict[str,
     for name in sorted(names):
         path = (folder / name).resolve()  # the hub's snapshots are links to one copy
         stat = path.stat()
-        key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+        marks = (stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns)
+        key = "|".join(map(str, (path, *marks)))
         if key not in found:
             with path.open("rb") as file:
                 found[key] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import HfApi, snapshot_download
 
@@ -38,6 +39,7 @@ LICENCE = "Stability AI Community License, gated"
 # A network that drops packets to the hub must not hold the user up.
 CONNECT_TIMEOUT_S = 3.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_HASH = re.compile(r"[0-9a-f]{40}")  # of a commit; of a file with a header
 
 
 def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = None) -> Path:
@@ -48,6 +50,8 @@ def fetch(name: str, dtype: str, cache_dir: Path | None, revision: str | None = 
     """
     repository = REPOSITORIES[name]
     revision = revision or REVISIONS[name]
+    if not _GIT_HASH.fullmatch(revision):  # the hub makes paths of it, and receipts tell it
+        raise ModelUnavailable(f"revision is {revision!r}; allowed: a commit, 40 hex digits")
     there = cached(name, dtype, cache_dir, revision)
     if there is not None:
         return there
@@ -87,27 +91,42 @@ def cached(
     return folder
 
 
-def check_hashes(folder: Path, dtype: str) -> int:
-    """How many files of a fetched checkpoint are as the hub says, by their SHA-256.
+class Checked(NamedTuple):
+    """How many files are as the hub says, and how many nobody can tell of."""
 
-    The hub's cache names large files after theirs. A damaged one is removed, so that the next
-    `fetch` brings it again. Raises ModelInvalid for it.
+    whole_count: int
+    unknown_count: int
+
+
+def check_hashes(folder: Path, dtype: str) -> Checked:
+    """Checks the files of a fetched checkpoint by the hub's hashes.
+
+    The hub's cache names large files after their SHA-256 and small ones after git's hash, but on
+    a file system without links. A damaged one is removed, so that the next `fetch` brings it
+    again. Raises ModelInvalid for it.
     """
     names = list_files(folder, check_folder(folder, dtype))
+    whole_count = 0
     for name in names:
         path = (folder / name).resolve()
-        if not _SHA256.fullmatch(path.name):  # a small one, which goes by git's own hash
+        if _SHA256.fullmatch(path.name):
+            what, start = "its SHA-256", hashlib.sha256()
+        elif _GIT_HASH.fullmatch(path.name):
+            header = b"blob %d\0" % path.stat().st_size
+            what, start = "git's hash of it", hashlib.sha1(header, usedforsecurity=False)
+        else:
             continue
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.file_digest(file, start.copy).hexdigest()
         if found != path.name:
             path.unlink()
             (folder / name).unlink(missing_ok=True)
             raise ModelInvalid(
-                f"{name} is damaged: its SHA-256 is {found}, the hub says {path.name}. "
+                f"{name} is damaged: {what} is {found}, the hub says {path.name}. "
                 "It was removed; pull the model again."
             )
-    return len(names)
+        whole_count += 1
+    return Checked(whole_count, len(names) - whole_count)
 
 
 def _explain(name: str, repository: str, error: Exception) -> str:

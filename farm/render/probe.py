@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from farm.container.archive import RECEIPT_NAME
-from farm.container.reading import Torn
+from farm.container.archive import list_pictures
 from farm.container.whole import check_whole, recognize
 from farm.jobs.codec import Container
+from farm.jobs.params import RANGES
 from farm.render import ffmpeg
 from farm.render.errors import VideoUnreadable
 
@@ -74,10 +75,23 @@ def probe_video(path: Path) -> VideoFacts:
 def read_pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
     """The pictures of a zip in order, (height, width, channel), or VideoUnreadable."""
     with _readable(path), zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            if name != RECEIPT_NAME:
-                with archive.open(name) as file, Image.open(file, formats=["PNG"]) as picture:
-                    yield np.asarray(picture.convert("RGB"))
+        for entry in list_pictures(archive):
+            yield _decode_picture(archive, entry)
+
+
+def _decode_picture(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[np.uint8]:
+    """Its pixels. Raises ValueError, before they are decoded where they are too many."""
+    try:
+        with warnings.catch_warnings(), archive.open(entry) as file:
+            # Pillow only warns of a decompression bomb; our own limits follow.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=["PNG"]) as picture:
+                for name, size_px in zip(("width_px", "height_px"), picture.size, strict=True):
+                    if size_px > RANGES[name].high:
+                        raise ValueError(f"{name} is {size_px}, above {RANGES[name].high:g}")
+                return np.asarray(picture.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise anything on broken files
+        raise ValueError(f"its picture {entry.filename!r}: {error}") from error
 
 
 def decode(path: Path, output: list[str]) -> bytes:
@@ -126,6 +140,6 @@ def find_container(path: Path) -> Container:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (Torn, zipfile.BadZipFile, OSError, EOFError, SyntaxError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise VideoUnreadable(f"{path} does not decode: {told}.") from error

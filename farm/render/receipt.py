@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from farm.container.reading import Torn
 from farm.container.whole import read_comment
@@ -18,6 +18,7 @@ from farm.render.errors import VideoUnreadable
 from farm.render.settings import ClipSettings
 
 FORMAT = "svdfarm.receipt.v1"
+_LEVELS_LIMIT = 32  # of objects and lists in each other; the farm's own have 4
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,16 @@ class Receipt:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`. Raises ValueError for a receipt of another version."""
+        """The inverse of `to_json`. Raises ValueError for one of another version or other types.
+
+        Whether its values can be rendered is `farm.render.verify.check_settings`'s to say.
+        """
         try:
             if told["format"] != FORMAT:
                 raise ValueError(f"its format is {told['format']!r}; known: {FORMAT}")
             inputs, encoding = told["inputs"], told["encoding"]
             settings = inputs["settings"]
-            return cls(
+            receipt = cls(
                 ClipInputs(
                     inputs["image_sha256"],
                     ClipSettings(**{**settings, "fit": Fit(settings["fit"])}),
@@ -102,6 +106,11 @@ class Receipt:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"it has other fields than {FORMAT}: {error}") from error
+        for name, value, kind in _kinds(receipt):
+            if not _is_of(value, kind):
+                allowed = kind.__name__ if isinstance(kind, type) else kind
+                raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+        return receipt
 
 
 def build_receipt(
@@ -127,11 +136,47 @@ def read_receipt(path: Path) -> dict[str, Any]:
         raise VideoUnreadable(f"{path} is no video of the farm: {error}.") from error
     except OSError as error:
         raise VideoUnreadable(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         receipt = None
-    if not isinstance(receipt, dict):
+    if not isinstance(receipt, dict) or _is_deeper(receipt, _LEVELS_LIMIT):
         raise VideoUnreadable(
             f"{path} carries no receipt. Only videos that this farm encoded do, and other programs "
             "may drop it when they copy one."
         )
     return receipt
+
+
+def _kinds(receipt: Receipt) -> Iterator[tuple[str, object, Any]]:
+    """Fields with their values and types; outer ones first, and the inner ones read after that."""
+    inputs, model, environment = receipt.inputs, receipt.model, receipt.environment
+    yield "inputs.image_sha256", inputs.image_sha256, str
+    yield "inputs.model_files", inputs.model_files, dict
+    for name, sha256 in inputs.model_files.items():
+        yield f"inputs.model_files.{name}", sha256, str
+    parts = {"inputs.settings": inputs.settings, "inputs.numerics": inputs.numerics}
+    for path, part in {**parts, "encoding": receipt.encoding}.items():
+        kinds = get_type_hints(type(part))
+        for name, value in vars(part).items():
+            yield f"{path}.{name}", value, kinds[name]
+    yield "model", model, dict
+    yield "model.name", model.get("name"), str
+    yield "model.revision", model.get("revision"), str | None
+    yield "environment", environment, dict
+    yield "environment.threads", environment.get("threads"), int | None
+    yield "environment.model_offload", environment.get("model_offload"), bool | None
+    yield "environment.versions", environment.get("versions", {}), dict
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """As isinstance, but that True is no number and 1 is a float."""
+    if isinstance(value, bool):
+        return kind in {bool, bool | None}
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(inner, levels - 1) for inner in value)

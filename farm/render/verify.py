@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farm.jobs.params import Problem, Range, problems
 from farm.render.compare import Comparison, compare
-from farm.render.errors import InputsDiffer, VideoBroken
+from farm.render.errors import InputsDiffer, ParamsRejected, VideoBroken
 from farm.render.probe import probe_video
 from farm.render.receipt import Receipt
 from farm.render.renderer import OnStep, Renderer
+
+# A clip of a machine with more cores than this one is rendered with as many threads as there:
+# sums round as they were split. With very many, OpenMP ends the process.
+THREADS = Range(1, max(256, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,16 @@ def verify(
         comparison = compare(video, again, receipt.encoding.codec, facts)
     differences = _differences(receipt.environment, rendered.receipt.environment)
     return Verdict(comparison, tuple(differences))
+
+
+def check_settings(receipt: Receipt) -> None:
+    """Raises ParamsRejected unless the clip's settings and threads are ones that can be had."""
+    found = list(problems(receipt.params))
+    threads = receipt.environment.get("threads")
+    if threads is not None and not THREADS.admits(threads):
+        found.append(Problem("threads", str(threads), str(THREADS)))
+    if found:
+        raise ParamsRejected("; ".join(map(str, found)))
 
 
 def check_model(receipt: Receipt, files: Mapping[str, str]) -> None:

@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from farm.jobs.retention import EndedJob, Holdings, KeptFile, KeptImage
+from farm.jobs.retention import EndedJob, Holdings, KeptFile, KeptImage, KeptVideos
 from farm.jobs.states import JobState
 from farm.store import schema
 from farm.store.records import image_key
 
 
 def read_holdings(conn: Connection, files: Iterable[KeptFile]) -> Holdings:
-    """The jobs that have ended, the images, and those of `files` that no row names.
+    """The jobs that have ended, images, videos, and those of `files` that no row names.
 
     `files` are listed before: one whose row is younger than the list is named by now, one whose
     row is still to come is young.
     """
-    return Holdings(_ended_jobs(conn), _images(conn), _orphans(conn, files))
+    return Holdings(_ended_jobs(conn), _images(conn), _orphans(conn, files), _videos(conn))
 
 
 def _ended_jobs(conn: Connection) -> list[EndedJob]:
-    job, shot = schema.job, schema.shot
-    videos = (
-        select(
-            shot.c.job_id,
-            func.count().label("video_count"),
-            func.sum(shot.c.video_size_bytes).label("video_size_bytes"),
-        )
-        .where(shot.c.video_key.is_not(None))
-        .group_by(shot.c.job_id)
-        .subquery()
-    )
+    job = schema.job
     rows = conn.execute(
-        select(
-            job.c.id, job.c.state, job.c.end_time_s, videos.c.video_count, videos.c.video_size_bytes
-        )
-        .join(videos, videos.c.job_id == job.c.id, isouter=True)
+        select(job.c.id, job.c.state, job.c.end_time_s)
         .where(job.c.end_time_s.is_not(None))
         .order_by(job.c.number)
     )
-    return [
-        EndedJob(
-            row.id,
-            JobState(row.state),
-            row.end_time_s,
-            row.video_count or 0,
-            int(row.video_size_bytes or 0),
-        )
-        for row in rows
-    ]
+    return [EndedJob(row.id, JobState(row.state), row.end_time_s) for row in rows]
+
+
+def _videos(conn: Connection) -> list[KeptVideos]:
+    shot = schema.shot
+    rows = conn.execute(
+        select(shot.c.video_key, shot.c.video_size_bytes, shot.c.job_id)
+        .where(shot.c.video_key.is_not(None))
+        .order_by(shot.c.video_key)
+    )
+    counts: Counter[frozenset[str]] = Counter()
+    sizes_bytes: Counter[frozenset[str]] = Counter()
+    for _, naming in groupby(rows, key=attrgetter("video_key")):
+        first, *others = naming
+        job_ids = frozenset({first.job_id, *(row.job_id for row in others)})
+        counts[job_ids] += 1
+        sizes_bytes[job_ids] += first.video_size_bytes
+    return [KeptVideos(job_ids, n, sizes_bytes[job_ids]) for job_ids, n in counts.items()]
 
 
 def _images(conn: Connection) -> list[KeptImage]:

@@ -60,7 +60,8 @@ def hub(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
                 name = self.path.removeprefix(prefix)
                 data = files[name]
                 large = name.endswith(".safetensors")
-                digest = hashlib.sha256(data) if large else hashlib.sha1(data)
+                git = b"blob %d\0%b" % (len(data), data)
+                digest = hashlib.sha256(data) if large else hashlib.sha1(git)
                 headers = {"ETag": f'"{digest.hexdigest()}"', "X-Repo-Commit": REVISION}
                 self.send(data, headers, with_body=with_body)
             else:
@@ -115,7 +116,7 @@ def test_a_model_is_pulled_once_and_then_is_here(
     assert pulled.returncode == 0, pulled.stderr
     assert REVISION[:12] in pulled.stderr
     assert "Stability AI Community License, gated" in pulled.stderr
-    assert "each as its SHA-256 says" in pulled.stdout
+    assert pulled.stdout.endswith(": 8 files, each as its hash says\n")
     assert count > 0
     assert again.returncode == 0, again.stderr
     assert len(hub[1]) == count  # nobody was asked again
@@ -136,6 +137,33 @@ def test_a_damaged_file_is_found_removed_and_fetched_again(farm: Farm, tmp_path:
     assert "is damaged: its SHA-256 is" in damaged.stderr
     assert mended.returncode == 0, mended.stderr
     assert next((tmp_path / "hf").rglob("unet/*.safetensors")).read_bytes() == content
+
+
+def test_a_damaged_small_file_is_found_too(farm: Farm, tmp_path: Path) -> None:
+    farm("pull", "svd-xt", "--dtype", "float32")
+    (config,) = (tmp_path / "hf").rglob("scheduler_config.json")
+    content = config.read_text()
+    config.resolve().write_text(content.replace("700.0", "701.0"))
+
+    damaged = farm("pull", "svd-xt", "--dtype", "float32")
+    mended = farm("pull", "svd-xt", "--dtype", "float32")
+
+    assert damaged.returncode == 1
+    assert "scheduler_config.json is damaged: git's hash of it is" in damaged.stderr
+    assert mended.returncode == 0, mended.stderr
+    assert next((tmp_path / "hf").rglob("scheduler_config.json")).read_text() == content
+
+
+def test_files_whose_names_are_no_hashes_are_told_as_unchecked(farm: Farm, tmp_path: Path) -> None:
+    farm("pull", "svd-xt", "--dtype", "float32")
+    for path in (tmp_path / "hf").rglob("*.json"):
+        if path.is_symlink():  # as the hub's cache lies on a file system without links
+            path.resolve().replace(path)
+
+    pulled = farm("pull", "svd-xt", "--dtype", "float32")
+
+    assert pulled.returncode == 0, pulled.stderr
+    assert "3 files, each as its hash says; 5 more cannot be checked" in pulled.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from farm.render.encode import encode
+from farm.render.receipt import Receipt, read_receipt
 from farm.render.tiny import write_tiny
 from tests.unit.cli.conftest import Command
 from tests.unit.client.running_farm import RunningFarm
@@ -79,12 +84,67 @@ def test_a_video_that_cannot_be_verified_keeps_no_other_from_it(
     video: Path, command: Command, photo: Path, cwd: Path
 ) -> None:
     (cwd / "text.mp4").write_text("no video")
+    with zipfile.ZipFile(cwd / "deep.zip", "w") as archive:
+        archive.writestr("receipt.json", "[" * 100_000)
 
-    ended = command("verify", "text.mp4", video, "--image", photo)
+    ended = command("verify", "text.mp4", "deep.zip", video, "--image", photo)
 
     assert ended.code == 1
     assert ended.lines == [f"{video}: identical"]
     assert "text.mp4 is no video of the farm" in ended.err
+    assert "deep.zip carries no receipt" in ended.err
+
+
+def altered(video: Path, path: Path, **fields: object) -> Path:
+    """The video with other fields in its receipt, by their names with __ between."""
+    receipt = read_receipt(video)
+    for field, value in fields.items():
+        *folders, name = field.split("__")
+        functools.reduce(dict.__getitem__, folders, receipt)[name] = value
+    frames = np.zeros((2, 72, 64, 3), np.float32)
+    encode(frames, Receipt.from_json(read_receipt(video)).params, receipt, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"environment": []}, "environment is []; allowed: dict"),
+        ({"environment__threads": "two"}, "environment.threads is 'two'; allowed: int | None"),
+        ({"environment__threads": 10**9}, "threads is 1000000000; allowed: a whole number from 1"),
+        ({"inputs__settings__step_count": 10**9}, "step_count is 1000000000; allowed"),
+    ],
+)
+def test_a_receipt_that_cannot_be_rendered_is_told_before_anything_is_loaded(
+    video: Path, command: Command, photo: Path, cwd: Path, fields: dict[str, object], told: str
+) -> None:
+    path = altered(video, cwd / "other.mp4", **fields)
+
+    ended = command("verify", path, video, "--image", photo)
+
+    assert (ended.code, ended.lines) == (1, [f"{video}: identical"])
+    assert told in ended.err.splitlines()[0]
+
+
+def test_what_a_receipt_says_cannot_steer_the_terminal(
+    video: Path, command: Command, photo: Path, cwd: Path
+) -> None:
+    evil = "\x1b[2J\x9b1m\nother.mp4: identical"
+    device = altered(video, cwd / "device.mp4", environment__device=evil)
+    model = altered(video, cwd / "model.mp4", model__name=evil)
+
+    told = command("verify", device, "--image", photo)
+    refused = command("verify", model, "--image", photo)
+    as_json = command("verify", device, "--image", photo, "--json")
+    receipt = command("receipt", device)
+
+    for ended in (told, refused, as_json, receipt):  # `command` has looked for the escape
+        assert "\x9b" not in ended.out + ended.err
+        lines = (ended.out + ended.err).splitlines()
+        assert not [line for line in lines if line.startswith("other.mp4")]
+    assert "  device: ?[2J?1m?other.mp4: identical in the receipt, cpu here" in told.lines
+    assert json.loads(as_json.out)["differences"]["device"]["receipt"] == evil
+    assert json.loads(receipt.out)["environment"]["device"] == evil
 
 
 def test_the_image_comes_from_the_farm_where_none_is_given(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,60 @@ def test_a_zip_without_a_receipt_or_that_is_broken_is_told(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(Torn, match="cannot be read"):
         read_comment(path)
+
+
+def zip_of(path: Path, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytearray:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("receipt.json", content)
+    return bytearray(path.read_bytes())
+
+
+def encrypted(archive: bytearray) -> None:
+    for sign, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        archive[archive.index(sign) + flags] |= 1
+
+
+def damaged(archive: bytearray) -> None:
+    archive[30 + len("receipt.json")] = 0xFF  # the first byte that is deflated
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "change", "told"),
+    [
+        (bytes(1 << 24), zipfile.ZIP_DEFLATED, None, "16777216 bytes; allowed: 1048576"),
+        (b"{}", zipfile.ZIP_DEFLATED, encrypted, "'receipt.json' is encrypted"),
+        (b"{}" * 99, zipfile.ZIP_DEFLATED, damaged, "Error -3 while decompressing"),
+        (b"{}", zipfile.ZIP_LZMA, None, "neither stored nor deflated"),
+    ],
+)
+def test_a_receipt_in_a_zip_that_nobody_can_read_is_told(
+    tmp_path: Path,
+    content: bytes,
+    method: int,
+    change: Callable[[bytearray], None] | None,
+    told: str,
+) -> None:
+    path = tmp_path / "clip.zip"
+    archive = zip_of(path, content, method)
+    if change is not None:
+        change(archive)
+    path.write_bytes(archive)
+    with pytest.raises(Torn, match=told):
+        read_comment(path)
+
+
+def boxed(*kinds: bytes, content: bytes) -> bytes:
+    for kind in reversed(kinds):
+        content = struct.pack(">I4s", 8 + len(content), kind) + content
+    return content
+
+
+def test_a_comment_longer_than_any_receipt_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mov"
+    start = boxed(b"ftyp", content=b"qt  ")
+    long = bytes((1 << 20) + 5)
+    path.write_bytes(start + boxed(b"moov", b"udta", b"\xa9cmt", content=long))
+    with pytest.raises(Torn, match="1048577 bytes; a receipt has at most 1048576"):
+        read_comment(path)
+    path.write_bytes(start + boxed(b"moov", b"udta", b"\xa9cmt", content=b"") + b"behind it")
+    assert read_comment(path) == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import threading
@@ -13,7 +14,9 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from farm.gateway.server import Gateway
+from farm.jobs.params import TINY
 from farm.jobs.retention import GRACE_S
+from farm.render.fake import FakeRenderer
 from farm.store import schema
 from farm.store.blobs import FARM_ID
 from farm.store.store import Store
@@ -138,6 +141,26 @@ def test_a_dry_run_tells_what_a_prune_then_deletes(
     assert prune(caller) == told
     assert keys(blobs) == set()
     assert prune(caller) == pb.PruneJobsResponse()
+
+
+def test_a_video_that_jobs_share_is_told_once_and_only_where_it_goes(
+    gateway: Gateway, caller: Caller, tmp_path: Path
+) -> None:
+    known = FakeRenderer(dataclasses.replace(TINY, identity="weights-1"))
+    with running_worker(str(gateway.address), tmp_path, renderer=known):
+        for _ in range(2):
+            job = caller.create(caller.shot())
+            assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    (shot,) = caller.shots(job.name)
+    assert shot.cached_from
+    going = prune(caller, dry_run=True)
+    caller.create(caller.shot(), caller.shot(seed=99))  # one of it is there, one waits
+    staying = prune(caller, dry_run=True)
+
+    assert (going.job_count, going.video_count) == (2, 1)
+    assert going.video_size_bytes == shot.video.size_bytes
+    assert (staying.job_count, staying.video_count, staying.video_size_bytes) == (2, 0, 0)
+    assert prune(caller) == staying
 
 
 def test_a_job_that_has_not_ended_keeps_its_image(

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from farm.jobs.retention import EndedJob, Holdings, KeptFile, KeptImage, Policy, choose
+from farm.jobs.retention import (
+    EndedJob,
+    Holdings,
+    KeptFile,
+    KeptImage,
+    KeptVideos,
+    Policy,
+    choose,
+)
 from farm.jobs.states import JobState
 
 NOW = 1000.0
@@ -10,7 +18,7 @@ POLICY = Policy(older_than_s=100, grace_s=50)
 
 
 def job(name: str, age_s: float, state: JobState = JobState.SUCCEEDED) -> EndedJob:
-    return EndedJob(name, state, NOW - age_s, video_count=1, video_size_bytes=1)
+    return EndedJob(name, state, NOW - age_s)
 
 
 def image(name: str, age_s: float, *jobs: str) -> KeptImage:
@@ -65,3 +73,16 @@ def test_choose(kept: Holdings, policy: Policy, chosen: list[str]) -> None:
     found = choose(kept, policy, NOW)
     names = [j.id for j in found.jobs] + [i.sha256 for i in found.images]
     assert names + [f.key for f in found.orphans] == chosen
+
+
+def test_a_video_that_jobs_share_goes_once_and_with_the_last_of_them() -> None:
+    own, shared = KeptVideos(frozenset({"a"}), 2, 20), KeptVideos(frozenset("ab"), 1, 5)
+    in_use = KeptVideos(frozenset({"a", "running"}), 1, 100)
+    kept = Holdings(jobs=[job("a", 300), job("b", 200)], videos=[own, shared, in_use])
+
+    both = choose(kept, Policy(200), NOW)
+    first = choose(kept, Policy(300), NOW)
+
+    told = [(j.id, j.video_count, j.video_size_bytes) for j in both.jobs]
+    assert told == [("a", 2, 20), ("b", 1, 5)]
+    assert [(j.id, j.video_count, j.video_size_bytes) for j in first.jobs] == [("a", 2, 20)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -366,6 +367,67 @@ def test_what_is_no_video_is_unreadable(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(VideoUnreadable):
         probe_video(path)
     with pytest.raises(VideoUnreadable):
+        read_receipt(path)
+
+
+def png(width_px: int, height_px: int) -> bytes:
+    written = io.BytesIO()
+    Image.new("1", (width_px, height_px)).save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("count", "size_px", "told"),
+    [
+        (129, (8, 8), "holds 129 files; a clip has at most 128"),
+        (1, (2049, 8), "width_px is 2049, above 2048"),
+        (1, (8, 2049), "height_px is 2049, above 2048"),
+        (1, (15_000, 15_000), "could be decompression bomb"),
+        (1, (10_000, 10_000), "width_px is 10000, above 2048"),  # of which Pillow warns
+    ],
+)
+def test_pictures_that_no_clip_has_are_unreadable_before_they_are_decoded(
+    tmp_path: Path, count: int, size_px: tuple[int, int], told: str
+) -> None:
+    path = tmp_path / "clip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(count):
+            archive.writestr(f"{index:05d}.png", png(*size_px))
+
+    with pytest.raises(VideoUnreadable, match=told):
+        probe_video(path)
+
+
+@pytest.mark.parametrize("content", [bytes(1 << 26), b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(99)])
+def test_a_zip_of_what_is_no_picture_is_unreadable(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00000.png", content)
+
+    with pytest.raises(VideoUnreadable, match=r"'00000\.png'"):
+        probe_video(path)
+
+
+def test_an_encrypted_picture_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "clip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("00000.png", png(8, 8))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\3\4") + 6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+    with pytest.raises(VideoUnreadable, match="is encrypted"):
+        probe_video(path)
+
+
+@pytest.mark.parametrize("levels", [40, 100_000])
+def test_a_receipt_that_is_deeply_nested_is_told(tmp_path: Path, levels: int) -> None:
+    path = tmp_path / "clip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("receipt.json", '{"a":' + "[" * levels + "]" * levels + "}")
+
+    with pytest.raises(VideoUnreadable, match="carries no receipt"):
         read_receipt(path)
 
 

@@ -32,16 +32,33 @@ def test_a_file_is_hashed_once_for_as_long_as_it_stays_as_it_is(
 ) -> None:
     path = model / "unet" / "weights"
     before = hash_files(model, NAMES, tmp_path / "cache")
-    then = path.stat().st_mtime_ns
-    path.write_bytes(b"other")  # as long, and as old as it was: nobody can tell without reading it
-    os.utime(path, ns=(then, then))
+    then = path.stat()
+    kept = tmp_path / "cache" / CACHE_FILE
+    kept.write_text(kept.read_text().replace(sha256(b"first"), sha256(b"kept")))
     unread = hash_files(model, NAMES, tmp_path / "cache")
-    os.utime(path, ns=(then + 1, then + 1))
+    path.write_bytes(b"other")
+    while path.stat().st_ctime_ns == then.st_ctime_ns:  # until its clock's next tick
+        os.utime(path, ns=(then.st_mtime_ns, then.st_mtime_ns))  # as long, as old as it was
+    os.utime(path, ns=(then.st_mtime_ns, then.st_mtime_ns))
     changed = hash_files(model, NAMES, tmp_path / "cache")
 
     assert before == {"unet/config.json": sha256(b"{}"), "unet/weights": sha256(b"first")}
-    assert unread == before
+    assert unread == before | {"unet/weights": sha256(b"kept")}
     assert changed == before | {"unet/weights": sha256(b"other")}
+
+
+def test_another_file_in_the_place_of_one_as_long_and_as_old_is_read(
+    model: Path, tmp_path: Path
+) -> None:
+    path = model / "unet" / "weights"
+    hash_files(model, NAMES, tmp_path)
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    then = path.stat().st_mtime_ns
+    os.utime(other, ns=(then, then))  # as an archive, a layer of an image or rsync sets it
+    other.replace(path)
+
+    assert hash_files(model, NAMES, tmp_path)["unet/weights"] == sha256(b"other")
 
 
 def test_a_copy_elsewhere_is_read_and_a_link_to_the_same_file_is_not(

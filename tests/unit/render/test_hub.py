@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from farm.render.errors import ModelUnavailable
 from farm.render.hub import REVISIONS, fetch
 
 FETCH = """
 import sys
 from pathlib import Path
+from farm.render.errors import ModelUnavailable
 from farm.render.errors import ModelUnavailable
 from farm.render.hub import fetch
 try:
@@ -127,6 +129,11 @@ def test_a_complete_copy_in_the_cache_needs_no_network(
     said, _ = fetch_from("http://127.0.0.1:1", tmp_path)
 
     assert said.strip() == str(there)
+
+
+def test_a_revision_that_is_no_commit_names_no_path(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"revision is '\.\./x'; allowed: a commit"):
+        fetch("svd-xt", "float16", tmp_path, "../x")
 
 
 def test_another_commit_in_the_cache_is_only_taken_by_name(

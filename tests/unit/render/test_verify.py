@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,12 @@ from farm.jobs.codec import Codec
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.compare import compare
 from farm.render.encode import encode
-from farm.render.errors import InputsDiffer, VideoBroken, VideoUnreadable
+from farm.render.errors import InputsDiffer, ParamsRejected, VideoBroken, VideoUnreadable
 from farm.render.fake import FakeRenderer
 from farm.render.probe import probe_video
 from farm.render.receipt import FORMAT, Receipt, read_receipt
 from farm.render.renderer import Rendered
-from farm.render.verify import Difference, verify
+from farm.render.verify import Difference, check_settings, verify
 
 
 class Elsewhere(FakeRenderer):
@@ -122,6 +125,74 @@ def test_a_receipt_of_another_version_is_told(picture_bytes: bytes, small: Rende
         Receipt.from_json(told | {"format": "svdfarm.receipt.v9"})
     with pytest.raises(ValueError, match="other fields"):
         Receipt.from_json({"format": FORMAT, "params": {}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("environment", [], "environment is []; allowed: dict"),
+        ("environment.threads", "2", "environment.threads is '2'; allowed: int | None"),
+        ("environment.threads", True, "environment.threads is True; allowed: int | None"),
+        ("environment.versions", None, "environment.versions is None; allowed: dict"),
+        ("model", None, "model is None; allowed: dict"),
+        ("model.name", 5, "model.name is 5; allowed: str"),
+        ("model.revision", {}, "model.revision is {}; allowed: str | None"),
+        ("inputs.image_sha256", 1, "inputs.image_sha256 is 1; allowed: str"),
+        ("inputs.model_files", {"a": 1}, "inputs.model_files.a is 1; allowed: str"),
+        ("inputs.model_files", [], "inputs.model_files is []; allowed: dict"),
+        ("inputs.settings.seed", "5", "inputs.settings.seed is '5'; allowed: int"),
+        ("inputs.settings.seed", False, "inputs.settings.seed is False; allowed: int"),
+        ("inputs.settings.fit", "squeeze", "'squeeze' is not a valid Fit"),
+        ("inputs.settings", [], "it has other fields than"),
+        ("inputs.numerics.engine", None, "inputs.numerics.engine is None; allowed: str"),
+        ("encoding.crf", "17", "encoding.crf is '17'; allowed: int | None"),
+    ],
+)
+def test_a_receipt_with_a_field_of_another_type_is_told(
+    picture_bytes: bytes, small: RenderParams, path: str, value: object, told: str
+) -> None:
+    receipt = FakeRenderer().render(picture_bytes, small).receipt.to_json()
+    receipt = json.loads(json.dumps(receipt))
+    *folders, field = path.split(".")
+    functools.reduce(dict.__getitem__, folders, receipt)[field] = value
+
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Receipt.from_json(receipt)
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads", "told"),
+    [
+        (
+            {"step_count": 10**9},
+            1,
+            "step_count is 1000000000; allowed: a whole number from 1 to 200",
+        ),
+        ({"width_px": 57}, 1, "width_px is 57; allowed: a multiple of 8"),
+        ({"max_guidance_scale": 10**400}, 1, "max_guidance_scale is 1000"),
+        ({"min_guidance_scale": 10**400}, 1, "min_guidance_scale is 1000"),
+        ({}, 0, "threads is 0; allowed: a whole number from 1 to"),
+        ({}, 10**9, "threads is 1000000000; allowed: a whole number from 1 to"),
+    ],
+)
+def test_a_receipt_that_nobody_can_render_says_which_field_it_is(
+    picture_bytes: bytes,
+    small: RenderParams,
+    settings: dict[str, Any],
+    threads: int,
+    told: str,
+) -> None:
+    receipt = FakeRenderer().render(picture_bytes, small).receipt
+    inputs = receipt.inputs
+    inputs = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, **settings))
+
+    check_settings(receipt)
+    with pytest.raises(ParamsRejected, match=told):
+        check_settings(
+            dataclasses.replace(
+                receipt, inputs=inputs, environment=receipt.environment | {"threads": threads}
+            )
+        )
 
 
 def test_a_file_of_another_kind_than_the_codecs_is_not_compared(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from farm.jobs.codec import Container
-from farm.jobs.retention import EndedJob, KeptFile
+from farm.jobs.retention import EndedJob, KeptFile, KeptVideos
 from farm.jobs.states import JobState, ShotState
 from farm.store import claims, deletion, inputs, jobs, leases, schema
 from farm.store.blobs import Content
@@ -131,7 +131,7 @@ def test_a_job_that_was_requeued_after_it_was_chosen_stays(database: Database) -
     job = create(database)
     database.submit(jobs.cancel_job, job.id, 1.0).result()
     (chosen,) = database.submit(read_holdings, []).result().jobs
-    assert chosen == EndedJob(job.id, JobState.CANCELLED, 1.0, 0, 0)
+    assert chosen == EndedJob(job.id, JobState.CANCELLED, 1.0)
     states = {ShotState.CANCELLED}
     database.submit(requeue_job, job.id, states, set(), 2.0).result()
     choice = {"unwanted_since_s": 5.0}
@@ -151,7 +151,8 @@ def test_holdings_are_ended_jobs_used_images_and_files_without_a_row(database: D
     lost = f"videos/{going_on.id}/1-1-abc.mp4"
     files = [KeptFile(key, 1, 0.0) for key in [*known, lost, "images/stray"]]
     kept = database.submit(read_holdings, files).result()
-    assert kept.jobs == [EndedJob(ended.id, JobState.SUCCEEDED, 2.0, 2, 200)]
+    assert kept.jobs == [EndedJob(ended.id, JobState.SUCCEEDED, 2.0)]
+    assert kept.videos == [KeptVideos(frozenset({ended.id}), 2, 200)]
     assert [(i.sha256, i.want_time_s, i.job_ids) for i in kept.images] == [
         (IMAGE.sha256, 0.0, {ended.id, going_on.id}),
         (OTHER.sha256, 3.0, frozenset()),
