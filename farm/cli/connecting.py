@@ -51,14 +51,16 @@ def told_to_the_user() -> Iterator[None]:
     try:
         yield
     except errors.Unreachable as error:
-        raise CommandFailed(
-            f"{error}; start one with `farm up`, or name another with --address or FARM_ADDRESS",
-            Exit.UNREACHABLE,
-        ) from error
+        raise CommandFailed(unreachable(error), Exit.UNREACHABLE) from error
     except errors.DeadlineExceeded as error:
         raise CommandFailed(str(error), Exit.TIMED_OUT) from error
     except errors.SvdfarmError as error:
         raise CommandFailed(str(error)) from error
+
+
+def unreachable(error: errors.Unreachable) -> str:
+    """What to do where no farm answers."""
+    return f"{error}; start one with `farm up`, or name another with --address or FARM_ADDRESS"
 
 
 def _say_waiting(reason: str, limit_s: float) -> None:

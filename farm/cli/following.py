@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from farm.cli import as_json as json_lines
+from farm.cli import connecting
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.sidecar import SidecarNotWritten, write_sidecar
 from farm.cli.views import JsonView, PlainView, View
@@ -146,7 +147,8 @@ def watch_and_save(
         ) from error
     except errors.Unreachable as error:
         raise CommandFailed(
-            f"{error}; {handle.name} goes on when it is back. To go on watching then: {again}",
+            f"{connecting.unreachable(error)}. {handle.name} goes on when it is back; to go on "
+            f"watching then: {again}",
             Exit.UNREACHABLE,
         ) from error
 

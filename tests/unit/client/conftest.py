@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from svdfarm import Client
+from tests.running import eventually
 from tests.unit.client.running_farm import RunningFarm, running_farm
 
 
@@ -12,6 +13,8 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
     """A gateway and one worker that renders at once."""
     with running_farm(tmp_path_factory.mktemp("farm")) as running:
         running.add_worker()
+        with Client(running.address) as client:
+            eventually(lambda: [worker for worker in client.workers() if worker.models])
         yield running
 
 

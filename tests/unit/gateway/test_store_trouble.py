@@ -70,6 +70,7 @@ def test_a_job_is_cancelled_although_its_video_cannot_be_kept(
 ) -> None:
     # As above: one that dials without delay has never left its shot.
     monkeypatch.setattr("farm.gateway.reports._PAUSE_AFTER_ERROR_S", 1.1)
+    monkeypatch.setattr("farm.gateway.upload.MEMORY_BYTES", 0)
     job = caller.create(caller.shot("a"))
     with running_worker(str(gateway.address), tmp_path), trouble(gateway):
         eventually(lambda: caller.shots(job.name)[0].state == Shot.RENDERING)
