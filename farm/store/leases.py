@@ -117,7 +117,9 @@ def succeed(
 ) -> bool:
     """Records the published video and ends the shot. False: refused, the lease was lost.
 
-    The same report again, as after a lost reply, is accepted again and changes nothing.
+    Shots of the same `cache_key` share the video from now on; with None nobody does, nor where it
+    was rendered with less memory. The same report again, as after a lost reply, is accepted again
+    and changes nothing.
     """
     moved = _SUCCEED.make(
         conn,
