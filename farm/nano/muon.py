@@ -30,8 +30,10 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.01,
+        dtype: torch.dtype = torch.float32,  # of the products; bfloat16 is enough where it is fast
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -45,7 +47,8 @@ class Muon(torch.optim.Optimizer):
                     update = self._momentum(weight, group["momentum"]).flatten(1)
                     alike[update.shape].append((weight, update))
             for shape, pairs in alike.items():
-                updates = orthogonal(torch.stack([update for _, update in pairs]))
+                stacked = torch.stack([update for _, update in pairs])
+                updates = orthogonal(stacked, self.dtype)
                 rate = group["lr"] * _ADAM_RMS * math.sqrt(max(shape))
                 for (weight, _), update in zip(pairs, updates, strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
@@ -61,13 +64,14 @@ class Muon(torch.optim.Optimizer):
         return ahead
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """`matrices`, (matrix, row, column), with singular values between about 0.7 and 1.2."""
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
+    x = x.to(matrices.dtype)
     return x.mT if tall else x
