@@ -205,9 +205,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._dispatcher.wake()
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
+        self._metrics.bytes_in.inc(len(chunk.data))
         token = chunk.lease.token
         lease = lease_from_wire(chunk.lease)
-        self._metrics.bytes_in.inc(len(chunk.data))
         if not worker.holds(lease):  # lost since; Done will be refused
             return
         if worker.rendered(lease, 1.0):  # progress may be lost
