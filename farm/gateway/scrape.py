@@ -58,7 +58,6 @@ class Scraper:
             return None  # it is asked still, and by nobody else
         except Exception as error:  # the wall: what was counted can be told all the same
             log.warning("metrics.store_silent", exc_info=error)
-            self._asked = None
             return None
 
     async def _ask(self) -> OfFarm:

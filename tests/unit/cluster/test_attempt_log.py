@@ -124,3 +124,20 @@ def test_a_cancelled_shot_keeps_its_log(gateway: Gateway, caller: Caller, tmp_pa
         assert caller.job(job.name).state == Job.CANCELLED
     (attempt,) = attempts(caller, job.name)
     assert [line.event for line in attempt.log] == ["shot.started", "shot.stopped"]
+
+
+def test_attempts_with_their_logs_come_in_smaller_pages(
+    gateway: Gateway, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.render_service._LOGS_A_PAGE", 2)
+    job = caller.create(*(caller.shot(seed=seed) for seed in range(3)))
+    with running_worker(str(gateway.address), tmp_path):
+        assert caller.watch(job.name)[-1].job.state == Job.SUCCEEDED
+    request = pb.ListAttemptsRequest(parent=job.name, page_size=1000, log=True)
+    first = caller.render.ListAttempts(request)
+    request.page_token = first.next_page_token
+    last = caller.render.ListAttempts(request)
+    assert (len(first.attempts), len(last.attempts)) == (2, 1)
+    assert all(attempt.log for attempt in (*first.attempts, *last.attempts))
+    request.page_token, request.log = "", False
+    assert len(caller.render.ListAttempts(request).attempts) == 3

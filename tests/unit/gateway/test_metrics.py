@@ -262,11 +262,16 @@ def test_a_refused_caller_is_counted(tmp_path: Path) -> None:
     assert "my.own" not in seen.text
 
 
+@pytest.mark.parametrize("error", [StoreAway("unplugged"), ValueError("torn")])
 def test_a_store_that_is_away_takes_only_its_own_metrics_along(
-    gateway: Gateway, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, caller: Caller, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def away(*_: object) -> levels.Levels:
-        raise StoreAway("unplugged")
+    broken, read = [True], levels.read
+
+    def away(*args: Any) -> levels.Levels:
+        if broken:
+            raise error
+        return read(*args)
 
     caller.create(caller.shot())
     monkeypatch.setattr("farm.gateway.scrape._PATIENCE_S", 0.1)
@@ -275,7 +280,7 @@ def test_a_store_that_is_away_takes_only_its_own_metrics_along(
     seen = Seen(gateway)
     assert (seen("svdfarm_store_up"), seen("svdfarm_shots_created_total")) == (0, 1)
     assert seen.families["svdfarm_shots"].samples == []
-    monkeypatch.undo()
+    broken.clear()
     eventually(lambda: Seen(gateway)("svdfarm_store_up") == 1)
 
 
