@@ -84,7 +84,8 @@ class Reports:
                 return True
         told_s = time.monotonic()
         render_duration_s = done.render_duration.ToMicroseconds() / 1e6
-        how = (done.video, render_duration_s, worker.identities, to_stored(done.log))
+        lines = to_stored(done.log)
+        how = (done.video, render_duration_s, worker.identities, lines)
         try:
             if done.uploaded:
                 ending = publish_uploaded(self._store, lease, *how)
@@ -92,7 +93,6 @@ class Reports:
                 ending = publish(self._store, lease, upload, *how)
             accepted = await ending
         except UploadRefused as error:
-            lines = to_stored(done.log)
             return await self._dispatcher.fail(worker, lease, error.reason, str(error), lines=lines)
         except (StoreAway, OSError):  # neither the shot's fault nor the worker's
             raise
@@ -106,7 +106,6 @@ class Reports:
                 worker=worker.id,
                 exc_info=error,
             )
-            lines = to_stored(done.log)
             return await self._dispatcher.fail(
                 worker, lease, Reason.INTERNAL, str(error), lines=lines
             )
