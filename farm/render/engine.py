@@ -115,6 +115,13 @@ class Engine:
             forward_chunking=self.memory.forward_chunking,
         )
 
+    def device_memory(self) -> tuple[int, int] | None:
+        """Bytes that are used of the GPU's memory, by everybody there, and all; None on a CPU."""
+        if self.model.device.type != "cuda":
+            return None
+        free_bytes, total_bytes = torch.cuda.mem_get_info(self.model.device)
+        return total_bytes - free_bytes, total_bytes
+
     def environment(self) -> dict[str, Any]:
         """What nobody chose for a clip, and what may yet round its pixels in another way."""
         on_gpu = self.model.device.type == "cuda"
