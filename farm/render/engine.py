@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import platform
 import time
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from torch import Tensor
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.render.condition import condition
-from farm.render.decode import check_finite, decode, to_frames
+from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
 from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
 from farm.render.errors import ImageRejected, ParamsRejected
 from farm.render.image import fit_image
@@ -25,9 +27,14 @@ from farm.render.load import Model
 from farm.render.memory import Memory, place
 from farm.render.preview import Previews
 from farm.render.receipt import Numerics
+from farm.render.rewrite.context import Context
+from farm.render.rewrite.errors import NotRewritable
+from farm.render.rewrite.model import rewrite_model
 from farm.render.settings import ClipSettings, settle
 
-# stock: diffusers' modules as they are. default: the fastest exact ones, which today are the same.
+log = logging.getLogger(__name__)
+
+# stock: diffusers' modules as they are. default: the fastest exact ones.
 ENGINES = ("default", "stock")
 
 
@@ -46,6 +53,7 @@ class Clip:
 
     frames: NDArray[np.float32]
     timings: Timings
+    decode_dtype: str  # float32 where half precision overflowed in the decoder
 
 
 class Engine:
@@ -59,8 +67,15 @@ class Engine:
             raise ParamsRejected(f"engine is {engine!r}; allowed: {', '.join(ENGINES)}.")
         self.model = model
         self.engine = engine
+        self._context: Context | None = None
+        if engine == "default":
+            try:
+                self.model, self._context = rewrite_model(model)
+            except NotRewritable as found:
+                log.warning("engine.stock", extra={"model": model.info.name, "because": str(found)})
+                self.engine = "stock"
         self._memory = memory or Memory()
-        self._placement = place(model, self._memory)
+        self._placement = place(self.model, self._memory, self._context)
         self._colours: Tensor | None = None  # of previews; fitted for the first that asks for some
 
     @property
@@ -75,7 +90,7 @@ class Engine:
             self._placement.undo()
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._placement = place(self.model, wanted)
+            self._placement = place(self.model, wanted, self._context)
 
     def render(
         self,
@@ -87,8 +102,9 @@ class Engine:
     ) -> Clip:
         """The clip of `image`, fitted to the size and in the way that `params` say.
 
-        `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames are those of
-        StableVideoDiffusionPipeline, bit for bit at the same number of threads. `on_step(done,
+        `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames of the stock
+        engine are those of StableVideoDiffusionPipeline, bit for bit at the same number of
+        threads, and the default engine's are within 1/255 of them. `on_step(done,
         total)` is called after every step, `cancelled()` before; `previews` change no frame.
 
         Raises ParamsRejected, ImageRejected, RenderCancelled, ClipNotFinite.
@@ -149,20 +165,34 @@ class Engine:
         fitted = fit_image(image, settings.width_px, settings.height_px, settings.fit)
         # One generator a clip, on the CPU: the same noise on every device.
         generator = torch.Generator("cpu").manual_seed(settings.seed)
-        given = condition(model, fitted, settings, generator)
+        dtype = model.dtype if self._context is None else torch.float32
+        given = condition(model, fitted, settings, generator, dtype)
+        if self._context is not None:
+            given = dataclasses.replace(given, embedding=self._context(given.embedding))
         look = None if previews is None else self._looking(previews)
         encoded = self._now()
 
-        latents = draw_latents(model, settings, generator)
+        latents = draw_latents(model, settings, generator, dtype)
         latents = denoise(model, latents, given, on_step, cancelled, look)
         check_finite(latents, "latents")
         denoised = self._now()
 
-        pictures = decode(model.vae, latents[0], settings.decode_chunk_size)
-        check_finite(pictures, "frames")
+        pictures, decode_dtype = self._decode(latents[0], settings.decode_chunk_size)
         frames = to_frames(pictures)
         decoded = self._now()
-        return Clip(frames, Timings(encoded - started, denoised - encoded, decoded - denoised))
+        timings = Timings(encoded - started, denoised - encoded, decoded - denoised)
+        return Clip(frames, timings, decode_dtype)
+
+    def _decode(self, latents: Tensor, chunk_size: int) -> tuple[Tensor, str]:
+        """Pictures, all finite, and what they were computed in."""
+        vae, dtype = self.model.vae, self.model.dtype
+        pictures = decode(vae, latents, chunk_size)
+        if dtype != torch.float32 and (bad := count_bad(pictures)):
+            log.warning("engine.decodes_again", extra={"bad_values": bad, "dtype": str(dtype)})
+            dtype = torch.float32
+            pictures = decode_in_float32(vae, latents, chunk_size)
+        check_finite(pictures, "frames")
+        return pictures, str(dtype).removeprefix("torch.")
 
     def _looking(self, previews: Previews) -> Look:
         """Draws the latents that it is given where that is wanted; else nothing is waited for."""

@@ -185,7 +185,11 @@ class EngineRenderer:
                     "revision": model.provenance.revision,
                     "note": model.note,
                 },
-                environment={**self.engine.environment(), "versions": versions()},
+                environment={
+                    **self.engine.environment(),
+                    "decode_dtype": clip.decode_dtype,
+                    "versions": versions(),
+                },
             ),
         )
 
