@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from farm.jobs.params import RenderParams
+from farm.jobs.params import RenderParams, resolve
 from farm.jobs.retry import MemoryProfile
+from farm.render.compile import CompileCache, Compiled, Shape, Tell, cache_key
 from farm.render.condition import condition
 from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
 from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
@@ -76,6 +80,7 @@ class Engine:
                 self.engine = "stock"
         self._memory = memory or Memory()
         self._placement = place(self.model, self._memory, self._context)
+        self._compiled: Compiled | None = None
         self._colours: Tensor | None = None  # of previews; fitted for the first that asks for some
 
     @property
@@ -91,6 +96,42 @@ class Engine:
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._placement = place(self.model, wanted, self._context)
+
+    def compile(
+        self,
+        shapes: Sequence[Shape],
+        cache_dir: Path | None = None,
+        tell: Tell | None = None,
+        backend: str = "inductor",
+    ) -> None:
+        """Renders clips of `shapes` compiled from now on, and takes the time for it now.
+
+        `cache_dir` keeps what was compiled for the next process. A model that runs with stock
+        modules is not compiled. Raises ParamsRejected for a shape that it cannot render.
+        """
+        if self._context is None:
+            log.warning("engine.not_compiled", extra={"because": "its modules are the stock ones"})
+            return
+        menu = [(shape, self._probe(shape)) for shape in shapes]
+        if self._compiled is None:
+            self._placement.undo()
+            self._compiled = Compiled(self.model, backend)
+            self._placement = place(self.model, self.memory, self._context)
+        cache = None
+        if cache_dir is not None:
+            key = cache_key(self.model, shapes, device_name(self.model.device))
+            cache = CompileCache(cache_dir, key)
+            cache.load()
+        probes = dict(menu)
+        grey = Image.new("RGB", (64, 64), (127, 127, 127))
+        self._compiled.warm(shapes, lambda shape: self._render_clip(grey, probes[shape]), tell)
+        if cache is not None:
+            cache.save()
+
+    def _probe(self, shape: Shape) -> ClipSettings:
+        """A clip of that shape of two steps."""
+        given = RenderParams(model=self.model.info.name, step_count=2, **dataclasses.asdict(shape))
+        return settle(resolve(given, self.model.info, seed=0), self.model.vae_scale)
 
     def render(
         self,
@@ -115,12 +156,9 @@ class Engine:
                 f"The image's mode is {image.mode}; allowed: RGB, as farm.render.image.open_image "
                 "makes it."
             )
-        try:
-            return self._render(
-                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
-            )
-        finally:
-            self._placement.after_clip()
+        shape = Shape(settings.width_px, settings.height_px, settings.frame_count)
+        with contextlib.nullcontext() if self._compiled is None else self._compiled.use(shape):
+            return self._render_clip(image, settings, on_step, cancelled, previews)
 
     @property
     def numerics(self) -> Numerics:
@@ -150,6 +188,21 @@ class Engine:
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
             "model_offload": self.memory.model_offload,
         }
+
+    def _render_clip(
+        self,
+        image: Image.Image,
+        settings: ClipSettings,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+        previews: Previews | None = None,
+    ) -> Clip:
+        try:
+            return self._render(
+                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
+            )
+        finally:
+            self._placement.after_clip()
 
     @torch.no_grad()
     def _render(
