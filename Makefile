@@ -15,7 +15,7 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-demo: export MODEL := $(or $(MODEL),tiny)
+demo: export MODEL := $(or $(MODEL),nano)
 demo: setup
 	$(BIN)/python examples/demo.py
 
@@ -25,7 +25,12 @@ nano: setup
 
 nano-eval: setup
 	$(BIN)/pip install --quiet --requirement requirements/nano.txt
-	$(BIN)/python -m farm.nano.evaluate build/nano/model
+	$(BIN)/python -m farm.nano.evaluate --out farm/nano/EVALUATION.md
+
+# The moving pictures of the README, from the videos of `make demo`.
+pictures: demo
+	$(BIN)/python examples/sheet.py out/rocket.mp4 out/astronaut.mp4 out/coffee.mp4 out/chelsea.mp4 \
+	  --sheet docs/images/demo.png --gif docs/images/demo.gif
 
 test: setup
 	$(BIN)/python -m pytest

@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # What every machine has, with or without a GPU and a token for Stability's weights.
-MODEL = os.environ.get("MODEL", "tiny")
+MODEL = os.environ.get("MODEL", "nano")
 FARM = [sys.executable, "-m", "farm"]
 
 

@@ -28,7 +28,7 @@ def render(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="svd, svd-xt, tiny or a folder.  [default: svd-xt on a GPU, else tiny]",
+            help="svd, svd-xt, nano, tiny or a folder.  [default: svd-xt on a GPU, else nano]",
             show_default=False,
         ),
     ] = None,

@@ -102,7 +102,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|PATH",
-        help="svd, svd-xt, tiny or a folder.  [FARM_MODEL; default: svd-xt on a GPU, else tiny]",
+        help="svd, svd-xt, nano, tiny or a folder.  [FARM_MODEL; default: svd-xt on GPUs, or nano]",
         show_default=False,
     ),
 ]

@@ -171,13 +171,18 @@ DEFAULTS = RenderParams(
 # Frame counts are the checkpoints' `num_frames`; the size is what Stability trained them on.
 SVD = ModelInfo("svd", 1024, 576, frame_count=14)
 SVD_XT = ModelInfo("svd-xt", 1024, 576, frame_count=25)
+# A small SVD of the farm's own, trained and in the package, for machines without a GPU.
+NANO = ModelInfo("nano", 128, 128, frame_count=14, step_count=15)
 # Random weights: a test pattern, for trying the farm where there is no GPU.
 TINY = ModelInfo("tiny", 256, 144, frame_count=14, step_count=8)
 
 # To be told wherever one of these is used: nobody shall take its clips for what SVD can do.
-NOTES: Mapping[str, str] = {TINY.name: "random weights: a test pattern"}
+NOTES: Mapping[str, str] = {
+    NANO.name: "small and trained: a camera moves over the picture",
+    TINY.name: "random weights: a test pattern",
+}
 
-KNOWN_MODELS: Mapping[str, ModelInfo] = {model.name: model for model in (SVD, SVD_XT, TINY)}
+KNOWN_MODELS: Mapping[str, ModelInfo] = {model.name: model for model in (SVD, SVD_XT, NANO, TINY)}
 
 
 def with_defaults(params: RenderParams) -> RenderParams:
@@ -209,7 +214,7 @@ def resolve(params: RenderParams, model: ModelInfo, seed: int) -> RenderParams:
 
 def default_model(on_gpu: bool) -> str:
     """The model of workers and renders that were given none."""
-    return SVD_XT.name if on_gpu else TINY.name
+    return SVD_XT.name if on_gpu else NANO.name
 
 
 def _first(value: int | None, default: int | None) -> int | None:

@@ -1,7 +1,5 @@
-"""`nano`: a small Stable Video Diffusion of our own, and how it is trained and measured.
+"""`nano`: a small Stable Video Diffusion of our own, its weights and how they were trained.
 
-    python -m farm.nano.train               trains it, on a GPU or a CPU
-    python -m farm.nano.evaluate FOLDER     measures it on photographs that training never saw
-
-The VAE in this package is trained; the UNet is not done, and so the farm does not offer `nano`.
+    python -m farm.nano.train           trains it further, on a GPU or a CPU
+    python -m farm.nano.evaluate        measures it on photographs that training never saw
 """

@@ -1,6 +1,6 @@
-"""Measures `nano` on eight photographs that training never saw, and prints the table.
+"""Measures `nano` on eight photographs that training never saw, and writes the table.
 
-    python -m farm.nano.evaluate build/nano/model
+    python -m farm.nano.evaluate --out farm/nano/EVALUATION.md
 
 The photographs are those that scikit-image, scikit-learn and matplotlib ship, their centre squares
 reduced to 128 pixels (Lanczos). Motion is measured with scikit-image's optical flow, on nano's
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.registration import optical_flow_ilk
 
-from farm.jobs.params import RenderParams, resolve
-from farm.nano.parts import SIDE_PX, STEP_COUNT
+from farm.jobs.params import NANO, RenderParams, resolve
 from farm.render import cpu
 from farm.render.engine import Engine
 from farm.render.load import Model, load
@@ -65,21 +64,25 @@ class Row:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m farm.nano.evaluate", description=__doc__)
-    parser.add_argument("model", help="the folder that training wrote")
+    parser.add_argument("--model", default=NANO.name, help="nano, or a folder")
+    parser.add_argument("--out", type=Path, help="where the table goes besides the terminal")
     parser.add_argument("--photographs", type=int, default=len(PHOTOGRAPHS), help="only the first")
     options = parser.parse_args(arguments)
     cpu.keep_freed_memory()
     model = load(options.model)
     names = list(PHOTOGRAPHS)[: options.photographs]
     lines = [*_header(names), *(str(row) for row in _announced(measure(model, names)))]
-    print("\n".join(lines))
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     return 0
 
 
 def measure(model: Model, names: Sequence[str]) -> Iterator[Row]:
     """The rows of the table, each as soon as it is known."""
     photographs = [photograph(name) for name in names]
-    squares = [centre(picture, SIDE_PX, SIDE_PX) for picture in photographs]
+    squares = [centre(picture, NANO.width_px, NANO.height_px) for picture in photographs]
     engine = Engine(model)
 
     def row(name: str, unit: str, values: Sequence[float]) -> Row:
@@ -117,8 +120,8 @@ def measure(model: Model, names: Sequence[str]) -> Iterator[Row]:
         "jerk: change of motion in the clip, of its motion", "", [jerk(c) for c in first_seed]
     )
     for frame_count in (14, 25):
-        for size in ((SIDE_PX, SIDE_PX), OTHER_SIZE):
-            if frame_count == 14 and size == (SIDE_PX, SIDE_PX):
+        for size in ((NANO.width_px, NANO.height_px), OTHER_SIZE):
+            if frame_count == 14 and size == (NANO.width_px, NANO.height_px):
                 continue
             fitted = [centre(picture, *size) for picture in photographs]
             longer = [render(engine, f, frame_count=frame_count, seed=SEEDS[0]) for f in fitted]
@@ -153,7 +156,7 @@ def centre(picture: Image.Image, width_px: int, height_px: int) -> Image.Image:
 
 
 def render(engine: Engine, picture: Image.Image, *, seed: int, **settings: float) -> Frames:
-    """The clip of `picture` at its own size, with the model's defaults but for `settings`."""
+    """The clip of `picture` at its own size, with nano's defaults but for `settings`."""
     wanted = RenderParams(width_px=picture.width, height_px=picture.height)
     params = resolve(replace(wanted, **settings), engine.model.info, seed)  # type: ignore[arg-type]
     return engine.render(picture, params).frames
@@ -194,7 +197,7 @@ def _round_trip(model: Model, picture: Image.Image) -> float:
 def _header(names: Sequence[str]) -> list[str]:
     return [
         f"Photographs that training never saw: {', '.join(names)}.",
-        f"{os.cpu_count()} CPU cores, torch {torch.__version__}, {STEP_COUNT} steps.",
+        f"{os.cpu_count()} CPU cores, torch {torch.__version__}, {NANO.step_count} steps.",
         "",
         "| what | mean | least | most |",
         "|---|---|---|---|",

@@ -12,8 +12,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 ENDS = 96
 LATENT_CHANNELS = 16
 EMBEDDING = 64
-# What its clips are unless asked for otherwise.
-FRAME_COUNT, SIDE_PX, STEP_COUNT = 14, 128, 15
+FRAME_COUNT = 14
 
 
 def make_vae() -> Any:

@@ -23,22 +23,18 @@ from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionM
 from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from farm.jobs.params import NANO, NOTES
 from farm.nano import photographs
 from farm.nano.autoencoder import finish_decoder, train_vae, whiten
 from farm.nano.denoiser import SEED, Conditioned, train_unet
-from farm.nano.parts import FRAME_COUNT, SIDE_PX, STEP_COUNT
 from farm.nano.pictures import Pictures
 from farm.render import cpu
 from farm.render.checkpoint import make_scheduler, write_checkpoint
-from farm.render.folder import Card
-
-HERE = Path(__file__).parent
-VAE_FOLDER = HERE / "vae"
-NOTE = "small: a camera moves over the picture"
+from farm.render.folder import NANO_FOLDER, Card
 
 VAE_STEPS = 1_150
 DECODER_STEPS = 120
-# Hours on a few cores. After the 1,300 of the UNet in this package a clip dissolves at its end.
+# Hours on a few cores; MODEL_CARD.md says how many those in this package had.
 UNET_STEPS = 20_000
 
 
@@ -69,8 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         "scheduler": make_scheduler(),
         "feature_extractor": feature_extractor,
     }
-    write_checkpoint(options.work / "model", parts, Card(SIDE_PX, SIDE_PX, STEP_COUNT, NOTE))
-    print(f"written to {options.work / 'model'}: {FRAME_COUNT} frames, {SIDE_PX}x{SIDE_PX}")
+    card = Card(NANO.width_px, NANO.height_px, NANO.step_count, NOTES[NANO.name])
+    write_checkpoint(options.work / "model", parts, card)
+    print(f"written to {options.work / 'model'}")
     return 0
 
 
@@ -79,16 +76,18 @@ def _networks(fresh: bool) -> Conditioned:
     networks = Conditioned()
     if not fresh:
         networks.unet = UNetSpatioTemporalConditionModel.from_pretrained(
-            HERE / "unet", torch_dtype=torch.float32
+            NANO_FOLDER / "unet", torch_dtype=torch.float32
         )
         networks.image_encoder = CLIPVisionModelWithProjection.from_pretrained(
-            HERE / "image_encoder", torch_dtype=torch.float32
+            NANO_FOLDER / "image_encoder", torch_dtype=torch.float32
         )
     return networks
 
 
 def _shipped_vae() -> Any:
-    vae: Any = AutoencoderKLTemporalDecoder.from_pretrained(VAE_FOLDER, torch_dtype=torch.float32)
+    vae: Any = AutoencoderKLTemporalDecoder.from_pretrained(
+        NANO_FOLDER / "vae", torch_dtype=torch.float32
+    )
     return vae.eval().requires_grad_(False)
 
 

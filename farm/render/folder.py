@@ -1,6 +1,6 @@
 """What a model's name stands for, and its defaults, read from its folder without loading torch.
 
-A model is one of the farm's known names (`svd`, `svd-xt`, `tiny`) or a local folder in
+A model is one of the farm's known names (`svd`, `svd-xt`, `nano`, `tiny`) or a local folder in
 diffusers' format. A folder may carry a card, `svdfarm.json`, with what diffusers' files cannot say:
 the size and step count its makers recommend, and a note that is shown wherever the model is named.
 """
@@ -16,6 +16,10 @@ from farm.jobs.params import KNOWN_MODELS, SVD, ModelInfo
 from farm.render.errors import ModelInvalid, ModelUnavailable
 
 CARD_FILE = "svdfarm.json"
+
+# The weights in this package; farm.nano trains them.
+NANO_FOLDER = Path(__file__).parents[1] / "nano" / "weights"
+NANO_VERSION = 1  # counts up with every change of them
 
 # The UNet's sample_size in both of Stability's checkpoints. It is not their size: 96 x 8 is 768
 # square, and they were trained on, and StableVideoDiffusionPipeline defaults to, 1024x576.

@@ -20,10 +20,10 @@ from transformers.models.clip.image_processing_pil_clip import (
     CLIPImageProcessorPil as ImageProcessor,
 )
 
-from farm.jobs.params import TINY, ModelInfo
+from farm.jobs.params import NANO, TINY, ModelInfo
 from farm.render import hub
 from farm.render.errors import DeviceUnavailable, ModelInvalid, ModelUnavailable, ParamsRejected
-from farm.render.folder import describe, local_folder, read_card
+from farm.render.folder import NANO_FOLDER, NANO_VERSION, describe, local_folder, read_card
 from farm.render.hashes import hash_files
 from farm.render.quiet import no_progress_bars
 from farm.render.tiny import default_cache_dir, tiny_folder
@@ -73,7 +73,7 @@ def load(
     cache_dir: Path | None = None,
     revision: str | None = None,
 ) -> Model:
-    """The model `svd`, `svd-xt`, `tiny`, or that of a local folder, in main memory.
+    """The model `svd`, `svd-xt`, `nano`, `tiny`, or that of a local folder, in main memory.
 
     `device` auto is CUDA where there is some. `dtype` None is float16 on CUDA and float32 on a
     CPU, where half precision is slow. `cache_dir` is where `tiny` is made and Stability's files
@@ -135,6 +135,8 @@ def _locate(
     if model == TINY.name:
         folder = _make_tiny(cache_dir or default_cache_dir())
         return folder, "built in", folder.name
+    if model == NANO.name:
+        return NANO_FOLDER, "built in", f"nano-{NANO_VERSION}"
     if model in hub.REPOSITORIES:
         folder = hub.fetch(model, dtype, cache_dir, revision)
         return folder, hub.REPOSITORIES[model], folder.name

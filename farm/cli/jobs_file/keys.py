@@ -34,7 +34,7 @@ class Key:
 PARAM_KEYS: Mapping[str, Key] = {
     key.name: key
     for key in (
-        Key("model", Kind.TEXT, ("model",), "svd, svd-xt, tiny, or another that the farm knows."),
+        Key("model", Kind.TEXT, ("model",), "svd, svd-xt, nano, tiny, or a name the farm knows."),
         Key("size", Kind.SIZE, ("width_px", "height_px"), "Default: the model's own."),
         Key("fit", Kind.CHOICE, ("fit",), "How another shape meets size.", tuple(Fit)),
         Key("frames", Kind.WHOLE, ("frame_count",), "Default: the model's own."),

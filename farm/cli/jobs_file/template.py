@@ -11,7 +11,7 @@ name: my-first-job
 
 # What every shot gets unless it says otherwise. All of it may be left out.
 defaults:
-  # model: svd-xt                # svd: 14 frames, svd-xt: 25; tiny: a test pattern, on a CPU too
+  # model: svd-xt                # svd: 14 frames, svd-xt: 25; nano: small, on a CPU too
   # size: 1024x576               # multiples of 8; default: the model's own
   fit: crop                      # an image of another shape: crop, pad or stretch
   # frames: 25                   # 1 to 128; default: the model's own

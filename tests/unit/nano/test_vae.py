@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import farm.nano
-from farm.nano.train import VAE_FOLDER, _networks
+from farm.nano.train import _networks
+from farm.render.folder import NANO_FOLDER
 
 IMAGES = Path(__file__).parents[3] / "examples" / "images"
 MODEL_CARD = Path(farm.nano.__file__).parent / "MODEL_CARD.md"
@@ -21,7 +22,7 @@ MODEL_CARD = Path(farm.nano.__file__).parent / "MODEL_CARD.md"
 
 @pytest.mark.parametrize("part", ["vae", "unet", "image_encoder"])
 def test_the_weights_are_the_ones_that_the_card_describes(part: str) -> None:
-    (weights,) = (VAE_FOLDER.parent / part).glob("*.safetensors")
+    (weights,) = (NANO_FOLDER / part).glob("*.safetensors")
     card = MODEL_CARD.read_text(encoding="utf-8")
 
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
@@ -29,7 +30,7 @@ def test_the_weights_are_the_ones_that_the_card_describes(part: str) -> None:
 
 
 def test_training_goes_on_from_the_weights_in_this_package() -> None:
-    file = VAE_FOLDER.parent / "unet" / "diffusion_pytorch_model.safetensors"
+    file = NANO_FOLDER / "unet" / "diffusion_pytorch_model.safetensors"
     there = load_file(file)
     taken, fresh = _networks(fresh=False), _networks(fresh=True)
 
@@ -45,7 +46,7 @@ def test_training_goes_on_from_the_weights_in_this_package() -> None:
 )
 @torch.no_grad()
 def test_a_photograph_survives_the_latents(name: str, least_db: float) -> None:
-    vae = AutoencoderKLTemporalDecoder.from_pretrained(VAE_FOLDER, torch_dtype=torch.float32)
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(NANO_FOLDER / "vae", torch_dtype=torch.float32)
     picture = Image.open(IMAGES / name).convert("RGB")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
