@@ -77,6 +77,7 @@ class Gateway:
             self._roster,
             heartbeat_s=config.heartbeat_s,
             reconnect_grace_s=config.reconnect_grace_s,
+            limits=config.limits,
         )
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
