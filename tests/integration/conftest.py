@@ -14,6 +14,8 @@ import pytest
 from svdfarm import Client
 from tests.running import free_port
 
+POD_TOKEN = "a-token-of-all-the-pods"
+
 
 @dataclass
 class RunningFarm:
@@ -81,7 +83,16 @@ def ray_cluster() -> Iterator[None]:
         import ray
         from ray import serve
 
-        ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=100_000_000)
+        # As every Pod of a Ray cluster has it; not for what else the tests start.
+        with pytest.MonkeyPatch.context() as pods:
+            pods.setenv("FARM_TOKEN", POD_TOKEN)
+            ray.init(
+                num_cpus=4,
+                num_gpus=4,
+                resources={"svdfarm-one": 1},
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+            )
         serve.start(proxy_location="Disabled")
         yield
         serve.shutdown()

@@ -61,7 +61,7 @@ def test_who_leaves_is_not_counted_and_who_is_drained_by_an_operator_keeps_its_p
         caller.worker.DrainWorker(DrainWorkerRequest(name=f"workers/{drained.id}"))
         assert told(caller) == waits  # it ends its shot
         waits.busy_worker_count = 1
-        draining = threading.Thread(target=leaving.drain, args=[3.0])
+        draining = threading.Thread(target=leaving.drain, args=[1.5])
         draining.start()
         eventually(lambda: told(caller) == waits)
         draining.join()
