@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import tempfile
 from collections.abc import Mapping
@@ -51,6 +52,8 @@ class Worker:
             on_broken_device=self._break,
         )
         self._agent.start()
+        # Ray ends a process that gets SIGTERM at once, without Serve's knowledge.
+        atexit.register(self._agent.drain, self._drain_s)
         try:
             # Here, not above: Serve's controller imports this module and has no use for torch.
             from farm.cluster import canary
@@ -90,6 +93,7 @@ class Worker:
         """Serve's hook before it ends the process: no shot is lost, none is taken."""
         await asyncio.to_thread(self._agent.drain, self._drain_s)
         await asyncio.to_thread(self._agent.stop)
+        atexit.unregister(self._agent.drain)
 
     def _break(self) -> None:
         self._healthy = False

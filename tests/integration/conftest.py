@@ -15,6 +15,12 @@ from svdfarm import Client
 from tests.running import free_port
 
 POD_TOKEN = "a-token-of-all-the-pods"
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "disabled",
+}
 
 
 @dataclass
@@ -71,14 +77,8 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray for all tests that need one, with four GPUs that are not there."""
-    settings = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_AUTH_MODE": "disabled",
-    }
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in settings.items():
+        for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
         import ray
         from ray import serve

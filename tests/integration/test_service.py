@@ -1,4 +1,4 @@
-"""The application of a RayService, given to Serve as KubeRay gives it, on GPUs that are not there."""
+"""The application of a RayService, given to Serve as KubeRay does, on GPUs that are not there."""
 
 from __future__ import annotations
 
