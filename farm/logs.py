@@ -8,6 +8,7 @@ import sys
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, WrappedLogger
 
 
 def configure_logs(*, level: int = logging.INFO) -> None:
@@ -15,6 +16,7 @@ def configure_logs(*, level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_job,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # Without local variables: they hold tokens.
@@ -25,3 +27,11 @@ def configure_logs(*, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def name_job(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Says of what job a line is that says of what shot: one field finds all of a job's lines."""
+    job, shots, _ = str(line.get("shot", "")).partition("/shots/")
+    if shots:
+        line.setdefault("job", job)
+    return line

@@ -1,8 +1,9 @@
-"""Parameters, models and times as messages of the wire, for every program that speaks it."""
+"""Parameters, models, times and logs as messages of the wire, for every program that speaks it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -130,3 +131,33 @@ def duration(duration_s: float | None) -> Duration | None:
     message = Duration()
     message.FromMicroseconds(round(duration_s * 1e6))
     return message
+
+
+LOG_LINES = 100  # of an attempt
+LOG_BYTES = 16 * 2**10  # of an attempt, as the lines are sent
+_LEFT_OUT = "log.left_out"
+
+
+def bound_log(lines: Sequence[pb.LogLine], left_out: int = 0) -> list[pb.LogLine]:
+    """The newest of an attempt's lines, as many as are kept; the first tells how many are not.
+
+    `left_out` are missing already. What was bound before stays as it is.
+    """
+    if lines and lines[0].event == _LEFT_OUT:
+        count = lines[0].fields.get("lines", "")
+        left_out += int(count) if count.isdecimal() and len(count) < 10 else 0
+        lines = lines[1:]
+    kept: list[pb.LogLine] = []
+    room_bytes = LOG_BYTES - 64  # for the line that tells
+    for line in reversed(lines):
+        room_bytes -= line.ByteSize()
+        if room_bytes < 0 or len(kept) == LOG_LINES - 1:
+            break
+        kept.append(line)
+    left_out += len(lines) - len(kept)
+    if left_out:
+        told = pb.LogLine(level="warning", event=_LEFT_OUT, fields={"lines": str(left_out)})
+        if kept:
+            told.time.CopyFrom(kept[-1].time)
+        kept.append(told)
+    return kept[::-1]

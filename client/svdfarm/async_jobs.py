@@ -72,11 +72,13 @@ class AsyncJobHandle:
             farm, farm.render.ListShots, request, lambda page: map(wire.shot_from_wire, page.shots)
         )
 
-    def attempts(self, shot: Shot | None = None) -> AsyncGenerator[Attempt, None]:
+    def attempts(
+        self, shot: Shot | None = None, *, log: bool = False
+    ) -> AsyncGenerator[Attempt, None]:
         """As `JobHandle.attempts`."""
         farm = self._connection
         parent = shot.name if shot else self.name
-        request = rpc.ListAttemptsRequest(parent=parent, page_size=PAGE_SIZE)
+        request = rpc.ListAttemptsRequest(parent=parent, page_size=PAGE_SIZE, log=log)
         return list_all(
             farm,
             farm.render.ListAttempts,

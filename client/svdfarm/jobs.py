@@ -56,12 +56,14 @@ class JobHandle:
         """The job's shots as they are now, in the order of submission."""
         return iterate(self._job.shots())
 
-    def attempts(self, shot: Shot | None = None) -> Generator[Attempt, None, None]:
+    def attempts(
+        self, shot: Shot | None = None, *, log: bool = False
+    ) -> Generator[Attempt, None, None]:
         """Each try at its shots, or at one: who, how long, and what came of it.
 
-        In order of shot and attempt.
+        In order of shot and attempt; with `log`, with the newest lines that its worker logged.
         """
-        return iterate(self._job.attempts(shot))
+        return iterate(self._job.attempts(shot, log=log))
 
     def watch(
         self, timeout_s: float | None = None, *, previews: bool = False

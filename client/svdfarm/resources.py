@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -142,6 +142,16 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class LogLine:
+    """One event in a worker's log: for people, as names may change between releases."""
+
+    time: datetime | None
+    level: str  # info, warning or error
+    event: str  # such as shot.rendered
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One worker's try at a shot."""
 
@@ -155,6 +165,7 @@ class Attempt:
     outcome: str  # SUCCEEDED, CANCELLED, or an error's reason; empty while it goes on
     message: str  # of one that failed
     duration_s: float | None  # how long it took its worker
+    log: tuple[LogLine, ...] = ()  # of its worker, where it was asked for, once that has reported
 
 
 @dataclass(frozen=True)

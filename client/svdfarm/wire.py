@@ -18,7 +18,7 @@ from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 
 S = TypeVar("S", bound=enum.StrEnum)
-_Timed: TypeAlias = pb.Job | pb.Delivery | pb.Worker | pb.Attempt | rpc.JobEstimate
+_Timed: TypeAlias = pb.Job | pb.Delivery | pb.Worker | pb.Attempt | pb.LogLine | rpc.JobEstimate
 
 # The fields that a value and a message share by name.
 _NUMBERS = (
@@ -137,6 +137,10 @@ def attempt_from_wire(message: pb.Attempt) -> resources.Attempt:
         outcome=message.outcome,
         message=message.message,
         duration_s=_seconds(message.duration) if message.HasField("duration") else None,
+        log=tuple(
+            resources.LogLine(_time(line, "time"), line.level, line.event, dict(line.fields))
+            for line in message.log
+        ),
     )
 
 

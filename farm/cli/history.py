@@ -23,7 +23,7 @@ from farm.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from svdfarm import Attempt, JobHandle, Shot
+    from svdfarm import Attempt, JobHandle, LogLine, Shot
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def logs(
     address: Address = None,
     token: Token = None,
 ) -> int:
-    """Show what happened to a job's shots: who tried, how long it took, and why one failed."""
+    """Show what happened to a job's shots: who tried, what the worker logged, why one failed."""
     from farm.cli import as_json as json_lines
     from farm.cli import connecting, tables
     from farm.cli.picks import choose
@@ -63,7 +63,8 @@ def logs(
                 print(json_lines.line(line.as_json()), flush=True)  # noqa: T201
             else:
                 name = names[line.attempt.shot]
-                print(tables.printable(line.told(name)), flush=True)  # noqa: T201
+                for text in line.told(name).splitlines():
+                    print(tables.printable(text), flush=True)  # noqa: T201
     return Exit.SUCCEEDED
 
 
@@ -128,8 +129,9 @@ class _Line(NamedTuple):
     """One moment of an attempt."""
 
     time: datetime
-    event: str  # claimed, started or ended
+    event: str  # claimed, started, logged or ended
     attempt: Attempt
+    logged: LogLine | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -147,6 +149,12 @@ class _Line(NamedTuple):
                 "message": attempt.message,
                 "duration_s": attempt.duration_s,
             }
+        if self.logged is not None:
+            found |= {
+                "level": self.logged.level,
+                "logged": self.logged.event,
+                "fields": dict(self.logged.fields),
+            }
         return found
 
     def told(self, name: str) -> str:
@@ -160,6 +168,8 @@ class _Line(NamedTuple):
                 what = f"given to {attempt.worker.removeprefix('workers/')}"
             case "started":
                 what = "began"
+            case "logged":
+                what = _told_line(self.logged)
             case _:
                 took = f" after {told_s(attempt.duration_s)}" if attempt.duration_s else ""
                 why = f": {attempt.message}" if attempt.message else ""
@@ -167,16 +177,27 @@ class _Line(NamedTuple):
         return f"{self.time.astimezone():%Y-%m-%d %H:%M:%S}  {which}  {what}"
 
 
+def _told_line(line: LogLine | None) -> str:
+    """One line, and behind it, further in, what takes several."""
+    assert line is not None
+    short = {name: value for name, value in line.fields.items() if "\n" not in value}
+    long = [value for value in line.fields.values() if "\n" in value]
+    level = [] if line.level == "info" else [line.level]
+    pairs = [f"{name}={value}" for name, value in sorted(short.items())]
+    deeper = [f"    {text}" for value in long for text in value.splitlines()]
+    return "\n".join([" ".join([*level, line.event, *pairs]), *deeper])
+
+
 def _lines(handle: JobHandle, *, follow: bool, timeout_s: float | None) -> Iterator[_Line]:
     """Every moment, oldest first; with `follow` each new one until the job has ended."""
     from svdfarm import Job
 
     told = _Told()
-    yield from told.news(handle.attempts())
+    yield from told.news(handle.attempts(log=True))
     if follow:
         for event in handle.watch(timeout_s=timeout_s):
             if not isinstance(event, Job) and not told.knows(event):
-                yield from told.news(handle.attempts(event))
+                yield from told.news(handle.attempts(event, log=True))
 
 
 class _Told:
@@ -206,11 +227,12 @@ class _Told:
 
 
 def _moments(attempt: Attempt) -> Iterator[_Line]:
-    times = {
-        "claimed": attempt.claim_time,
-        "started": attempt.start_time,
-        "ended": attempt.end_time,
-    }
-    for event, time in times.items():
-        if time is not None:
-            yield _Line(time.astimezone(UTC), event, attempt)
+    if attempt.claim_time is not None:
+        yield _Line(attempt.claim_time.astimezone(UTC), "claimed", attempt)
+    if attempt.start_time is not None:
+        yield _Line(attempt.start_time.astimezone(UTC), "started", attempt)
+    for line in attempt.log:
+        if line.time is not None:
+            yield _Line(line.time.astimezone(UTC), "logged", attempt, line)
+    if attempt.end_time is not None:
+        yield _Line(attempt.end_time.astimezone(UTC), "ended", attempt)

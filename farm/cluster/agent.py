@@ -24,9 +24,11 @@ from pathlib import Path
 import grpc
 import structlog
 
+from farm.cluster.attempt_log import AttemptLog
+from farm.cluster.device import DeviceMeter
 from farm.cluster.direct import FarmBucket
 from farm.cluster.holding import Holding
-from farm.cluster.reports import done, failed, progress, reason_of, released
+from farm.cluster.reports import done, failed, progress, reason_of, released, with_log
 from farm.cluster.scratch import make_folder
 from farm.cluster.session import Session, SessionBroken
 from farm.jobs.retry import CordonReason, Reason
@@ -87,6 +89,7 @@ class Agent:
         self._rendered: queue.Queue[tuple[Holding, Rendered] | None] = queue.Queue(maxsize=1)
         self._linked: queue.SimpleQueue[tuple[Session, pb.UploadLink] | None] = queue.SimpleQueue()
         self._bucket = FarmBucket(self._stopped)
+        self._meter = DeviceMeter()
         run = (self._dial, self._heartbeat, self._render_all, self._write_all, self._upload_all)
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
@@ -100,6 +103,7 @@ class Agent:
 
     def serve(self, renderer: Renderer, fault: str = "") -> None:
         """Takes shots from now on: the worker is ACTIVE; with a `fault` it is CORDONED."""
+        self._meter.look(renderer)
         with self._lock:
             self._renderer = renderer
             self._about.device = renderer.device
@@ -236,7 +240,7 @@ class Agent:
             return  # the next session tells it
 
     def _assigned(self, assign: pb.Assign) -> None:
-        holding = Holding(assign)
+        holding = Holding(assign, AttemptLog(assign.lease, self.id, [self._token or ""]))
         with self._lock:
             if assign.lease.token in self._holdings:
                 return
@@ -285,7 +289,12 @@ class Agent:
         if holding is not None and holding.video is not None:
             holding.video.unlink(missing_ok=True)
         if not settled.accepted:
-            log.warning("report.refused", shot=settled.lease.shot, attempt=settled.lease.attempt)
+            log.warning(
+                "report.refused",
+                shot=settled.lease.shot,
+                attempt=settled.lease.attempt,
+                worker=self.id,
+            )
 
     def _tell_leaving(self) -> None:
         if self._session is not None:
@@ -298,7 +307,7 @@ class Agent:
             with self._lock:
                 session = self._session
             if session is not None:
-                session.send_first(pb.SessionRequest(heartbeat=pb.Heartbeat()))
+                session.send_first(pb.SessionRequest(heartbeat=self._meter.heartbeat()))
 
     # render
 
@@ -319,29 +328,33 @@ class Agent:
     def _render(self, holding: Holding) -> Rendered:
         lease, renderer = holding.lease, self._renderer
         assert renderer is not None  # the gateway assigns after Ready
-        log.info("shot.started", shot=lease.shot, attempt=lease.attempt)
+        memory = memory_from_wire(holding.assign.memory_profile)
+        holding.log.info("shot.started", device=renderer.device, memory=memory.name)
         params = params_from_wire(holding.assign.params)
         self._begun(lease, params.step_count or 0)
-        return renderer.render(
-            holding.assign.image,
-            params,
-            on_step=lambda step, count: self._progress(holding, step, count),
-            cancelled=holding.cancelled.is_set,
-            memory=memory_from_wire(holding.assign.memory_profile),
-            previews=Previews(holding.preview_wanted.is_set, holding.show),
-        )
+        with self._meter.busy(renderer):
+            return renderer.render(
+                holding.assign.image,
+                params,
+                on_step=lambda step, count: self._progress(holding, step, count),
+                cancelled=holding.cancelled.is_set,
+                memory=memory,
+                previews=Previews(holding.preview_wanted.is_set, holding.show),
+            )
 
     def _failure(self, holding: Holding, error: Exception) -> pb.SessionRequest:
         """The report of a shot that ended without a video."""
         lease = holding.lease
         match error:
-            case RenderCancelled() if holding.handed_back:
-                return failed(lease, Reason.WORKER_DRAINED, _LEAVING)
             case RenderCancelled():
+                holding.log.info("shot.stopped", told=str(error))
+                if holding.handed_back:
+                    return failed(lease, Reason.WORKER_DRAINED, _LEAVING)
                 return released(lease)
             case RenderError():
+                holding.log.warning("shot.failed", reason=str(error.reason), told=str(error))
                 return failed(lease, error.reason, str(error))
-        log.error("render.failed", shot=lease.shot, exc_info=error)
+        holding.log.error("render.failed", error)
         reason = reason_of(error)
         if reason is Reason.GPU_ERROR:
             # Whatever it is given next would fail too: a new process takes over.
@@ -362,6 +375,8 @@ class Agent:
             session = self._session
         if session is not None:
             session.offer(progress(holding.lease, step, step_count, preview))
+        assert self._renderer is not None
+        self._meter.look(self._renderer)
 
     # write
 
@@ -380,7 +395,8 @@ class Agent:
         video = rendered.write(path)
         holding.video = path
         lease = holding.lease
-        log.info("shot.rendered", shot=lease.shot, attempt=lease.attempt, **video.durations_s)
+        took = {f"{stage}_s": seconds for stage, seconds in video.durations_s.items()}
+        holding.log.info("shot.rendered", size_bytes=video.size_bytes, **took)
         return done(lease, video)
 
     def _report(self, holding: Holding, report: pb.SessionRequest) -> None:
@@ -402,16 +418,17 @@ class Agent:
         self._send(session, holding, report)
 
     def _send(self, session: Session, holding: Holding, report: pb.SessionRequest) -> None:
+        told = with_log(report, holding.log)
         try:
             if holding.video is not None and not report.done.uploaded:
                 session.send_video(holding.lease, holding.video)
-                session.send(report)
+                session.send(told)
             else:  # it need not wait for the video of another shot
-                session.send_first(report)
+                session.send_first(told)
         except SessionBroken:
-            log.info("report.kept", shot=holding.lease.shot, attempt=holding.lease.attempt)
+            holding.log.info("report.kept")
         except OSError as error:  # the video cannot be read back, now or ever
-            log.error("report.lost", shot=holding.lease.shot, exc_info=error)
+            holding.log.error("report.lost", error)
             with self._lock:
                 holding.report = failed(holding.lease, Reason.INTERNAL, f"video lost: {error}")
                 holding.video, holding.sent_in = None, None
@@ -427,7 +444,7 @@ class Agent:
                 if holding is None or holding.report is None or holding.sent_in is not session:
                     continue
                 report, video = holding.report, holding.video
-            if video is not None and link.url and self._bucket.put(link, video):
+            if video is not None and link.url and self._bucket.put(link, video, holding.log):
                 uploaded = pb.SessionRequest()
                 uploaded.CopyFrom(report)
                 uploaded.done.uploaded = True

@@ -7,12 +7,10 @@ import time
 from pathlib import Path
 
 import stamina
-import structlog
 import urllib3
 
+from farm.cluster.attempt_log import AttemptLog
 from svdfarm.v1 import session_service_pb2 as pb
-
-log = structlog.get_logger()
 
 _RETRY_S = 15.0  # then the video goes over the session
 _TIMEOUT = urllib3.Timeout(connect=5, read=30)  # of one attempt; `read` is between two bytes
@@ -35,14 +33,15 @@ class FarmBucket:
         """Whether to ask for a link."""
         return time.monotonic() >= self._not_before_s
 
-    def put(self, link: pb.UploadLink, video: Path) -> bool:
+    def put(self, link: pb.UploadLink, video: Path, log: AttemptLog) -> bool:
         """Puts a video where the link leads. False: it has to go another way."""
+        log.hide(link.url.partition("?")[2])
         if not self.in_reach:  # found out since the link was asked for
             return False
         try:
             put_video(link, video, self._stopped)
         except (NotUploaded, OSError) as error:
-            log.warning("upload.failed", shot=link.lease.shot, error=str(error))
+            log.warning("upload.failed", error=str(error))
             self._not_before_s = time.monotonic() + _LEFT_ALONE_S
             return False
         return True

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from farm.cluster.attempt_log import AttemptLog
 from farm.cluster.session import Session
 from svdfarm.v1 import session_service_pb2 as pb
 
@@ -15,6 +16,7 @@ class Holding:
     """A lease that this worker holds, from Assign to Settled."""
 
     assign: pb.Assign
+    log: AttemptLog
     cancelled: threading.Event = field(default_factory=threading.Event)
     cancelled_at: float | None = None  # by the gateway
     handed_back: bool = False  # cancelled because the worker leaves, not because the user wants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from farm.cluster.attempt_log import AttemptLog
 from farm.jobs.retry import Reason
 from farm.render.renderer import Video
 from farm.wire import duration
@@ -28,7 +29,10 @@ def done(lease: pb.Lease, video: Video) -> pb.SessionRequest:
         height_px=video.height_px,
     )
     took = duration(sum(video.durations_s.values()))
-    return pb.SessionRequest(done=pb.Done(lease=lease, video=told, render_duration=took))
+    report = pb.Done(lease=lease, video=told, render_duration=took)
+    for stage, seconds in video.durations_s.items():
+        report.stage_durations[stage].FromMicroseconds(round(seconds * 1e6))
+    return pb.SessionRequest(done=report)
 
 
 def failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:
@@ -40,6 +44,20 @@ def failed(lease: pb.Lease, reason: str, message: str) -> pb.SessionRequest:
 def released(lease: pb.Lease) -> pb.SessionRequest:
     """It was cancelled, and the device has let go of it."""
     return pb.SessionRequest(released=pb.Released(lease=lease))
+
+
+def with_log(report: pb.SessionRequest, log: AttemptLog) -> pb.SessionRequest:
+    """The same with all that was logged so far."""
+    told = pb.SessionRequest()
+    told.CopyFrom(report)
+    match told.WhichOneof("message"):
+        case "done":
+            told.done.log.extend(log.lines())
+        case "failed":
+            told.failed.log.extend(log.lines())
+        case "released":
+            told.released.log.extend(log.lines())
+    return told
 
 
 def reason_of(error: Exception) -> Reason:

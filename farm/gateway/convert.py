@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from farm.gateway.attempt_log import from_stored
 from farm.jobs.estimate import Estimate
 from farm.jobs.retention import Holdings
 from farm.store.records import Attempt, Delivery, Image, Job, Lease, Shot, ShotKey
@@ -88,6 +89,7 @@ def attempt_to_wire(attempt: Attempt) -> pb.Attempt:
         outcome=attempt.outcome or "",
         message=attempt.message or "",
         duration=duration(attempt.duration_s),
+        log=from_stored(attempt.log),
     )
 
 

@@ -47,7 +47,7 @@ async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb
             store.links.sign, key, video.sha256, video.size_bytes, container.media_type
         )
     except Exception as error:  # the wall: a worker that got no answer would wait
-        log.error("link.not_signed", shot=str(lease.shot), exc_info=error)
+        log.error("link.not_signed", shot=str(lease.shot), attempt=lease.attempt, exc_info=error)
         return session_pb.UploadLink()
     return session_pb.UploadLink(url=link.url, headers=link.headers)
 
@@ -58,6 +58,7 @@ async def publish_uploaded(
     claimed: pb.Video,
     render_duration_s: float,
     identities: Mapping[str, str],
+    lines: str | None,
 ) -> bool:
     """Checks what the worker put into the bucket and ends the shot; False: the lease was lost.
 
@@ -69,7 +70,7 @@ async def publish_uploaded(
     key = lease.video_key(claimed.sha256, container)
     video = Video(key, claimed.sha256, claimed.size_bytes, claimed.frame_count)
     ending = _publish(
-        store, store.links, lease, claimed, video, container, render_duration_s, identities
+        store, store.links, lease, claimed, video, container, render_duration_s, identities, lines
     )
     return await or_delete(store, video.key, ending)
 
@@ -83,6 +84,7 @@ async def _publish(
     container: Container,
     render_duration_s: float,
     identities: Mapping[str, str],
+    lines: str | None,
 ) -> bool:
     try:
         found = await asyncio.to_thread(links.find, video.key)
@@ -106,7 +108,7 @@ async def _publish(
     def run(conn: Connection) -> bool:
         if not sure and not store.blobs.has(video.key):
             raise UploadRefused(Reason.VIDEO_BROKEN, "the uploaded video was collected meanwhile")
-        return record(conn, lease, claimed, video, render_duration_s, identities, now_s)
+        return record(conn, lease, claimed, video, render_duration_s, identities, lines, now_s)
 
     return await store.database.write(run)
 

@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.images import Images, NoImage
+from farm.gateway.metrics import Metrics
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import MAX_OVERTAKES, Assignment, WorkerView, assign, shape_of
-from farm.jobs.states import Wish
+from farm.jobs.states import ShotState, Wish
 from farm.store import claims, leases, workers
 from farm.store.claims import Claim
 from farm.store.clock import Instant
@@ -43,10 +44,17 @@ class Dispatcher:
     """The one place where shots are handed out."""
 
     def __init__(
-        self, store: Store, workers: Workers, feed: Feed, room: Room, stall_s: float
+        self,
+        store: Store,
+        workers: Workers,
+        feed: Feed,
+        room: Room,
+        stall_s: float,
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._workers = workers
+        self._metrics = metrics
         self._feed = feed
         self._room = room
         self._stall_s = stall_s
@@ -111,8 +119,12 @@ class Dispatcher:
             self._store.name,
         )
         for claim in claimed:
-            worker = here[claim.shot.worker or ""]
-            worker.hold(claim.lease, shape_of(claim.shot.params))
+            worker, shape = here[claim.shot.worker or ""], shape_of(claim.shot.params)
+            warm = shape in worker.warm
+            (self._metrics.warm_claims if warm else self._metrics.cold_claims).inc()
+            if claim.wait_s is not None:
+                self._metrics.queue_wait.observe(claim.wait_s)
+            worker.hold(claim.lease, shape)
         by_image: defaultdict[str, list[tuple[Worker, Claim]]] = defaultdict(list)
         for claim in claimed:
             by_image[claim.shot.image_sha256].append((here[claim.shot.worker or ""], claim))
@@ -128,7 +140,13 @@ class Dispatcher:
                 image = image or await self._images.get(sha256)
                 await self._send(worker, claim, image)
             except Exception as error:  # the store is away: nobody may renew this lease now
-                log.error("assign.failed", shot=str(claim.lease.shot), exc_info=error)
+                log.error(
+                    "assign.failed",
+                    shot=str(claim.lease.shot),
+                    attempt=claim.lease.attempt,
+                    worker=worker.id,
+                    exc_info=error,
+                )
                 worker.drop(claim.lease)
 
     def has_room(self) -> bool:
@@ -154,10 +172,9 @@ class Dispatcher:
             await self.fail(worker, lease, Reason.WORKER_DRAINED, gone)
             return
         if lease.token in worker.cancelled:
-            now_s = self._store.clock.wall_s()
-            await self._store.database.write(leases.release, lease, now_s)
-            self.settled(worker, lease)
+            await self.release(worker, lease)
             return
+        self._metrics.bytes_out.inc(len(image))
         log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
         worker.send(
             session_pb.SessionResponse(
@@ -179,17 +196,20 @@ class Dispatcher:
         message: str,
         *,
         gateway: str | None = None,
+        lines: str | None = None,
     ) -> bool:
-        """Ends an attempt without a video. False: the lease was lost before.
+        """Ends an attempt without a video; `lines` is its log. False: the lease was lost before.
 
         With `gateway`, also where another one has adopted it since.
         """
         now_s = self._store.clock.wall_s()
-        accepted = await self._store.database.write(
-            leases.fail, lease, reason, message, now_s, gateway=gateway
+        state = await self._store.database.write(
+            leases.fail, lease, reason, message, now_s, gateway=gateway, log=lines
         )
+        if state is not None:
+            self._metrics.failed(reason, state)
         log.info(
-            "attempt.failed" if accepted else "attempt.stale",
+            "attempt.stale" if state is None else "attempt.failed",
             shot=str(lease.shot),
             attempt=lease.attempt,
             worker=worker.id if worker else None,
@@ -197,7 +217,18 @@ class Dispatcher:
             message=message,
         )
         self.settled(worker, lease)
-        return accepted
+        return state is not None
+
+    async def release(self, worker: Worker, lease: Lease, lines: str | None = None) -> bool:
+        """Ends an attempt that its worker let go of; as `fail`."""
+        now_s = self._store.clock.wall_s()
+        state = await self._store.database.write(leases.release, lease, now_s, log=lines)
+        if state is ShotState.CANCELLED:
+            self._metrics.cancelled()
+        elif state is not None:  # nobody had asked for it
+            self._metrics.failed(Reason.WORKER_DRAINED, state)
+        self.settled(worker, lease)
+        return state is not None
 
     def settled(self, worker: Worker | None, lease: Lease) -> None:
         """Frees the slot of an attempt whose report was accepted or refused."""
@@ -238,8 +269,14 @@ class Dispatcher:
         lost = await self._store.database.write(
             leases.take_back_expired, clock.steady_s(), clock.wall_s()
         )
-        for held in lost:
-            log.warning("lease.expired", shot=str(held.lease.shot), worker=held.worker)
+        for held, state in lost:
+            self._metrics.failed(Reason.WORKER_LOST, state)
+            log.warning(
+                "lease.expired",
+                shot=str(held.lease.shot),
+                attempt=held.lease.attempt,
+                worker=held.worker,
+            )
             worker = self._workers.get(held.worker)
             if worker is not None and worker.holds(held.lease):
                 self._let_go_of(worker, held.lease)

@@ -72,6 +72,11 @@ class Feed:
             if not self._watched[job_id].events:
                 del self._watched[job_id]
 
+    @property
+    def watcher_count(self) -> int:
+        """How many watch, all jobs together."""
+        return sum(len(watched.events) for watched in self._watched.values())
+
     async def ask(self, job_id: str, question: Hashable, answer: Callable[[], Awaitable[T]]) -> T:
         """What `answer` finds out, once for all watchers of a job until it is woken again.
 

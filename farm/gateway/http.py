@@ -1,4 +1,4 @@
-"""The gateway's HTTP side. Today: is it alive?"""
+"""The gateway's HTTP side: is it alive, and what does it measure?"""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.gateway.config import Address
+from farm.gateway.metrics import Metrics
+from farm.gateway.scrape import Scraper
 
 
 class HttpServer(uvicorn.Server):
@@ -24,14 +27,40 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(serving: Callable[[], bool]) -> HttpServer:
-    """Answers /healthz: 200 while `serving`, else 503. Run it with `serve(sockets=[...])`."""
+def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics) -> HttpServer:
+    """Answers /healthz, 200 while `serving`, else 503, and /metrics, both to everybody.
+
+    Run it with `serve(sockets=[...])`.
+    """
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if serving() else PlainTextResponse("stopping\n", 503)
 
-    app = Starlette(routes=[Route("/healthz", healthz)])
-    return HttpServer(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    async def tell_metrics(request: Request) -> Response:
+        text, media_type = await scraper.scrape(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": media_type})
+
+    app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
+    counted = _Counted(app, metrics, {"/healthz", "/metrics"})
+    return HttpServer(uvicorn.Config(counted, log_config=None, access_log=False, ws="none"))
+
+
+class _Counted:
+    """Counts what `app` answers."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: set[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._paths = paths  # all others are one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def count(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path = scope["path"] if scope["path"] in self._paths else "other"
+                self._metrics.http_requests.labels(path, str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, count)
 
 
 def listen(address: Address) -> socket.socket:

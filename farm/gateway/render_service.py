@@ -23,6 +23,7 @@ from farm.gateway.convert import (
 )
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
+from farm.gateway.metrics import Metrics
 from farm.gateway.roster import Roster
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
@@ -47,6 +48,9 @@ _ATTEMPTS = (
 )  # more than a shot has: a page token is the shot's number times this, and the try's
 
 
+_LOGS_A_PAGE = 100  # of 16 KiB each
+
+
 class RenderService(pb_grpc.RenderServiceServicer):
     """Turns images into videos."""
 
@@ -58,6 +62,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         dispatcher: Dispatcher,
         collector: Collector,
         room: Room,
+        metrics: Metrics,
         *,
         default_model: str | None,
         webhooks: Webhooks,
@@ -70,6 +75,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._dispatcher = dispatcher
         self._collector = collector
         self._room = room
+        self._metrics = metrics
         self._default_model = default_model
         self._webhooks = webhooks
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
@@ -86,7 +92,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Stores an image."""
         self._check_room()
-        return await intake.receive_image(self._store, requests, self._decoders, self._check_room)
+        image = await intake.receive_image(self._store, requests, self._decoders, self._check_room)
+        self._metrics.bytes_in.inc(image.size_bytes)
+        return image
 
     @unary
     async def GetImage(  # noqa: N802
@@ -105,6 +113,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         await intake.find_image(self._store, sha256)
         try:
             async for data in self._store.blobs.read(image_key(sha256)):
+                self._metrics.bytes_out.inc(len(data))
                 yield pb.DownloadImageResponse(data=data)
         except FileNotFoundError as error:
             raise NotFound("image", request.name) from error
@@ -121,6 +130,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
         now_s = self._store.clock.wall_s()
         job = await self._store.database.write(jobs.create_job, new, now_s)
         log.info("job.created", job=job.name, shots=job.shot_count)
+        if job.create_time_s == now_s:  # else the same request was faster
+            self._metrics.shots_created.inc(job.shot_count)
+            self._metrics.cache_hits.inc(len(new.shots) - job.counts.queued)
         self._dispatcher.wake()
         return job_to_wire(job, await self._notice(job))
 
@@ -291,10 +303,12 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> pb.ListAttemptsResponse:
         """A page of the tries at a job's shots."""
         size = names.page_size(request.page_size)
+        if request.log:
+            size = min(size, _LOGS_A_PAGE)
         job_id, number = names.attempts_parent(request.parent)
         after = divmod(names.page_token(request.page_token) or 0, _ATTEMPTS)
         read = self._store.database.read
-        found = await read(attempts.list_attempts, job_id, number, size, after)
+        found = await read(attempts.list_attempts, job_id, number, size, after, log=request.log)
         token = ""
         if len(found) == size:
             token = str(found[-1].shot.number * _ATTEMPTS + found[-1].number)
@@ -315,6 +329,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
             )
         try:
             async for data in self._store.blobs.read(shot.video.key, request.offset_bytes):
+                self._metrics.bytes_out.inc(len(data))
                 yield pb.DownloadVideoResponse(data=data)
         except FileNotFoundError as error:  # its job was deleted in between, or the file is lost
             await self._store.database.write(cached.forget, shot.video.key)

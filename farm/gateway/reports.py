@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 
 import structlog
 
+from farm.gateway.attempt_log import to_stored
 from farm.gateway.convert import lease_from_wire, lease_to_wire
 from farm.gateway.direct import publish_uploaded
 from farm.gateway.dispatch import Dispatcher
+from farm.gateway.metrics import WORKER_STAGES, Metrics
 from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.workers import Worker
@@ -37,12 +40,14 @@ class Reports:
         dispatcher: Dispatcher,
         roster: Roster,
         spawn: Callable[[Coroutine[None, None, None]], None],
+        metrics: Metrics,
     ) -> None:
         """`spawn` runs what nobody waits for."""
         self._store = store
         self._dispatcher = dispatcher
         self._roster = roster
         self._spawn = spawn
+        self._metrics = metrics
 
     async def finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
         """Publishes a video and tells the worker how its attempt ended.
@@ -53,7 +58,13 @@ class Reports:
         try:
             self._settle(worker, lease, await self._publish(worker, lease, done, upload))
         except Exception as error:  # the wall of this task
-            log.error("settle.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            log.error(
+                "settle.failed",
+                shot=str(lease.shot),
+                attempt=lease.attempt,
+                worker=worker.id,
+                exc_info=error,
+            )
             if not await self._let_go(worker, lease):
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
                 worker.outbox.put_nowait(None)
@@ -64,28 +75,42 @@ class Reports:
         if not worker.holds(lease):  # its chunks were passed over
             database, sha256 = self._store.database, done.video.sha256
             if await database.read(leases.has_succeeded, lease, sha256):
-                log.info("report.repeated", shot=str(lease.shot), worker=worker.id)
+                log.info(
+                    "report.repeated",
+                    shot=str(lease.shot),
+                    attempt=lease.attempt,
+                    worker=worker.id,
+                )
                 return True
+        told_s = time.monotonic()
         render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+        lines = to_stored(done.log)
+        how = (done.video, render_duration_s, worker.identities, lines)
         try:
             if done.uploaded:
-                ending = publish_uploaded(
-                    self._store, lease, done.video, render_duration_s, worker.identities
-                )
+                ending = publish_uploaded(self._store, lease, *how)
             else:
-                ending = publish(
-                    self._store, lease, upload, done.video, render_duration_s, worker.identities
-                )
+                ending = publish(self._store, lease, upload, *how)
             accepted = await ending
         except UploadRefused as error:
-            return await self._dispatcher.fail(worker, lease, error.reason, str(error))
+            return await self._dispatcher.fail(worker, lease, error.reason, str(error), lines=lines)
         except (StoreAway, OSError):  # neither the shot's fault nor the worker's
             raise
         except Exception as error:
             if is_disk_full(error):  # as the database says it
                 raise
-            log.error("publish.failed", shot=str(lease.shot), exc_info=error)
-            return await self._dispatcher.fail(worker, lease, Reason.INTERNAL, str(error))
+            log.error(
+                "publish.failed",
+                shot=str(lease.shot),
+                attempt=lease.attempt,
+                worker=worker.id,
+                exc_info=error,
+            )
+            return await self._dispatcher.fail(
+                worker, lease, Reason.INTERNAL, str(error), lines=lines
+            )
+        if accepted:
+            self._count(done, told_s - upload.started_s, time.monotonic() - told_s)
         log.info(
             "shot.succeeded" if accepted else "attempt.stale",
             shot=str(lease.shot),
@@ -95,6 +120,15 @@ class Reports:
         self._dispatcher.settled(worker, lease)
         return accepted
 
+    def _count(self, done: pb.Done, upload_s: float, publish_s: float) -> None:
+        self._metrics.succeeded()
+        self._metrics.stage["upload"].observe(upload_s)
+        self._metrics.stage["publish"].observe(publish_s)
+        for name in WORKER_STAGES:
+            if name in done.stage_durations:
+                took_s = done.stage_durations[name].ToMicroseconds() / 1e6
+                self._metrics.stage[name].observe(took_s)
+
     async def failed(self, worker: Worker, failed: pb.Failed) -> None:
         """Ends an attempt that the worker could not end with a video."""
         lease = lease_from_wire(failed.lease)
@@ -103,14 +137,16 @@ class Reports:
         except ValueError:  # of a newer worker
             reason = Reason.INTERNAL
         message = failed.error.message[:_MESSAGE_LIMIT]
-        accepted = await self._dispatcher.fail(worker, lease, reason, message)
+        lines = to_stored(failed.log)
+        accepted = await self._dispatcher.fail(worker, lease, reason, message, lines=lines)
         self._settle(worker, lease, accepted)
 
-    async def released(self, worker: Worker, lease: Lease) -> None:
+    async def released(self, worker: Worker, released: pb.Released) -> None:
         """Ends an attempt whose device has let go of it, as it was told."""
-        now_s = self._store.clock.wall_s()
-        accepted = await self._store.database.write(leases.release, lease, now_s)
-        self._dispatcher.settled(worker, lease)
+        await self._release(worker, lease_from_wire(released.lease), to_stored(released.log))
+
+    async def _release(self, worker: Worker, lease: Lease, lines: str | None) -> None:
+        accepted = await self._dispatcher.release(worker, lease, lines)
         self._answer(worker, lease, accepted)  # it answers our own Cancel: never late
 
     async def _let_go(self, worker: Worker, lease: Lease) -> bool:
@@ -119,15 +155,24 @@ class Reports:
             wishes = await self._store.database.read(leases.wishes, {worker.id})
             if wishes.get(lease.token) is not Wish.CANCEL:
                 return False
-            await self.released(worker, lease)
+            await self._release(worker, lease, None)
         except Exception as error:  # nothing can be recorded: the worker comes again
-            log.error("release.failed", shot=str(lease.shot), worker=worker.id, exc_info=error)
+            log.error(
+                "release.failed",
+                shot=str(lease.shot),
+                attempt=lease.attempt,
+                worker=worker.id,
+                exc_info=error,
+            )
             return False
         return True
 
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
         if not accepted:
-            log.warning("report.refused", shot=str(lease.shot), worker=worker.id)
+            self._metrics.stale_reports.inc()
+            log.warning(
+                "report.refused", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
+            )
             self._spawn(self._roster.refuse(worker))
         self._answer(worker, lease, accepted)
 

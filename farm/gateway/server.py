@@ -15,14 +15,17 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from farm.gateway.auth import TokenAuth
+from farm.gateway.calls import CountedCalls
 from farm.gateway.collector import Collector
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
+from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
+from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
@@ -53,7 +56,11 @@ class Gateway:
         self._workers = Workers()
         self._feed = Feed()
         room = Room(config.data, config.disk_reserve_bytes)
-        self._dispatcher = Dispatcher(store, self._workers, self._feed, room, config.stall_s)
+        self._metrics = Metrics()
+        self._scraper = Scraper(self._metrics, store, self._workers, self._feed)
+        self._dispatcher = Dispatcher(
+            store, self._workers, self._feed, room, config.stall_s, self._metrics
+        )
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._notifier = Notifier(store, config.webhooks)
@@ -65,6 +72,7 @@ class Gateway:
             self._dispatcher,
             self._collector,
             room,
+            self._metrics,
             default_model=config.default_model,
             webhooks=config.webhooks,
             limits=config.limits,
@@ -75,6 +83,7 @@ class Gateway:
             self._feed,
             self._dispatcher,
             self._roster,
+            self._metrics,
             heartbeat_s=config.heartbeat_s,
             reconnect_grace_s=config.reconnect_grace_s,
             limits=config.limits,
@@ -144,6 +153,7 @@ class Gateway:
             self._http.should_exit = True
         for task in self._tasks[1:]:
             task.cancel()
+        self._scraper.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._store.close)
 
@@ -174,13 +184,14 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
-        self._http = http_server(lambda: self._serving)
+        self._http = http_server(lambda: self._serving, self._scraper, self._metrics)
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
+        refusing = [TokenAuth(self._config.token)] if self._config.token else []
         server = grpc.aio.server(
-            interceptors=[TokenAuth(self._config.token)] if self._config.token else [],
+            interceptors=[CountedCalls(self._metrics.rpcs), *refusing],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

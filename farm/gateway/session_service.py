@@ -18,6 +18,7 @@ from farm.gateway.demand import demand
 from farm.gateway.direct import upload_link
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
+from farm.gateway.metrics import Metrics
 from farm.gateway.names import worker_id
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
@@ -49,6 +50,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         feed: Feed,
         dispatcher: Dispatcher,
         roster: Roster,
+        metrics: Metrics,
         *,
         heartbeat_s: float,
         reconnect_grace_s: float,
@@ -60,7 +62,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._feed = feed
         self._dispatcher = dispatcher
         self._roster = roster
-        self._reports = Reports(store, dispatcher, roster, self._spawn)
+        self._metrics = metrics
+        self._reports = Reports(store, dispatcher, roster, self._spawn, metrics)
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,7 +117,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 worker.hold(lease)
             name = self._store.name
             if await database.write(leases.adopt, lease, worker.id, expiry_s, name):
-                log.info("lease.adopted", shot=str(lease.shot), worker=worker.id)
+                log.info(
+                    "lease.adopted", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
+                )
             else:
                 worker.letting_go.add(lease.token)
                 cancel = pb.Cancel(lease=lease_to_wire(lease))
@@ -145,6 +150,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "ready":
                 await self._ready(worker, request.ready)
             case "heartbeat":
+                worker.heartbeat = request.heartbeat
                 if worker.leases:
                     expiry_s = self._store.clock.steady_s() + self._store.lease_s
                     tokens = list(worker.leases)
@@ -163,6 +169,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 self._take_chunk(worker, request.video_chunk, uploads)
             case "upload_request":
                 lease = lease_from_wire(request.upload_request.lease)
+                if worker.holds(lease):  # it begins now
+                    uploads.setdefault(lease.token, Upload(self._store.spool))
                 self._spawn(self._link(worker, lease, request.upload_request))
             case "done":
                 lease = lease_from_wire(request.done.lease)
@@ -171,7 +179,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "failed":
                 await self._reports.failed(worker, request.failed)
             case "released":
-                await self._reports.released(worker, lease_from_wire(request.released.lease))
+                await self._reports.released(worker, request.released)
             case "draining":
                 worker.leaving = True
                 await self._roster.change(worker)
@@ -181,7 +189,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
 
     def _progress(self, worker: Worker, lease: Lease, progress: resources_pb2.Progress) -> None:
         if not self._feed.set_progress(lease, progress):
-            log.warning("preview.too_large", shot=str(lease.shot), worker=worker.id)
+            log.warning(
+                "preview.too_large", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
+            )
         if self._feed.wants_preview(lease):
             request = pb.PreviewRequest(lease=lease_to_wire(lease))
             worker.send(pb.SessionResponse(preview_request=request))
@@ -206,6 +216,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._dispatcher.wake()
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
+        self._metrics.bytes_in.inc(len(chunk.data))
         token = chunk.lease.token
         lease = lease_from_wire(chunk.lease)
         if not worker.holds(lease):  # lost since; Done will be refused
@@ -263,7 +274,12 @@ class SessionService(pb_grpc.SessionServiceServicer):
 def _tell_unwritten(lease: Lease, begun: Future[None]) -> None:
     # The attempt is not charged if its worker is lost: a store that was away is not its fault.
     if error := begun.exception():
-        log.warning("attempt.start_unwritten", shot=str(lease.shot), error=str(error))
+        log.warning(
+            "attempt.start_unwritten",
+            shot=str(lease.shot),
+            attempt=lease.attempt,
+            error=str(error),
+        )
 
 
 async def _hello(requests: AsyncIterator[pb.SessionRequest]) -> pb.Hello:

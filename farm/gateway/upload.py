@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import time
 import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Upload:
 
     folder: Path
     size_bytes: int = 0
+    started_s: float = field(default_factory=time.monotonic)
     trouble: UploadRefused | OSError | None = None
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     _memory: bytearray = field(default_factory=bytearray)
@@ -109,12 +111,13 @@ async def publish(
     claimed: pb.Video,
     render_duration_s: float,
     identities: Mapping[str, str],
+    lines: str | None,
 ) -> bool:
     """Checks the video that came, publishes it and ends the shot; False: the lease was lost.
 
-    The worker decoded the file before it took its hash (docs/decisions/0015). Raises UploadRefused
-    where not all of that file came, or where it is not what was asked for, and OSError or StoreAway
-    where the farm's own store cannot take it.
+    The worker decoded the file before it took its hash (docs/decisions/0015); `lines` is what it
+    logged. Raises UploadRefused where not all of that file came, or where it is not what was asked
+    for, and OSError or StoreAway where the farm's own store cannot take it.
     """
     sha256 = upload.close()
     if upload.trouble is not None:
@@ -144,6 +147,7 @@ async def publish(
         video,
         render_duration_s,
         identities,
+        lines,
         now_s,
     )
     return await or_delete(store, video.key, ending)
@@ -184,6 +188,7 @@ def record(
     video: Video,
     render_duration_s: float,
     identities: Mapping[str, str],
+    lines: str | None,
     now_s: float,
 ) -> bool:
     """Ends the shot, in the transaction that knows what was asked for. Raises UploadRefused.
@@ -212,4 +217,4 @@ def record(
             f"; {wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
         )
     key = cache_key(shot.image_sha256, wanted, identities.get(wanted.model or "", ""))
-    return leases.succeed(conn, lease, video, render_duration_s, now_s, cache_key=key)
+    return leases.succeed(conn, lease, video, render_duration_s, now_s, cache_key=key, log=lines)

@@ -93,17 +93,14 @@ def _to_wire(row: WorkerRow, shot: ShotKey | None, silence_limit_s: float) -> re
     worker = resources.Worker.FromString(row.about)
     worker.name = f"workers/{row.id}"
     worker.ClearField("error")
-    worker.state = resources.Worker.State.Value("DRAINING" if row.drain_wanted else row.state)
+    worker.state = resources.Worker.State.Value(row.state(silence_limit_s))
     if row.cordon is not None:
         error = resources.Error(reason=row.cordon.reason, message=row.cordon.message)
         worker.error.CopyFrom(error)
-        if worker.state != resources.Worker.DRAINING:
-            worker.state = resources.Worker.CORDONED
     worker.shot = str(shot) if shot else ""
     worker.connect_time.FromNanoseconds(int(row.connect_time_s * 1e9))
     worker.refused_report_count = row.refused_report_count
     if row.silent_s > silence_limit_s:
-        worker.state = resources.Worker.FAILED
         told = f"nothing is heard of it for {row.silent_s:.0f} s"
         worker.error.CopyFrom(resources.Error(reason=Reason.WORKER_LOST, message=told))
     return worker

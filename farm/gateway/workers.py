@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from farm.gateway.convert import lease_to_wire
+from farm.gateway.metrics import Device
 from farm.jobs.params import ModelInfo
 from farm.jobs.schedule import Shape, WorkerView
 from farm.store.records import Lease
@@ -40,6 +41,7 @@ class Worker:
     leaving: bool = False
     cordoned: bool = False
     last_heard_s: float = field(default_factory=time.monotonic)
+    heartbeat: session_pb.Heartbeat | None = None  # the last
     last_moved_s: float = field(default_factory=time.monotonic)  # when a shot was seen to go on
     # None ends the session.
     outbox: asyncio.Queue[session_pb.SessionResponse | None] = field(default_factory=asyncio.Queue)
@@ -48,6 +50,19 @@ class Worker:
     def identities(self) -> dict[str, str]:
         """By model: of what weights and numerics it says that its clips are."""
         return {name: model.identity for name, model in self.models.items()}
+
+    @property
+    def device(self) -> Device:
+        """What it said last of its device."""
+        told = self.heartbeat
+        if told is None:
+            return Device(self.id, None, None, None)
+        return Device(
+            self.id,
+            told.busy_duration.ToMicroseconds() / 1e6 if told.HasField("busy_duration") else None,
+            told.memory_used_bytes if told.HasField("memory_used_bytes") else None,
+            told.memory_total_bytes if told.HasField("memory_total_bytes") else None,
+        )
 
     def as_told(self, gateway: str) -> Session:
         """As the store keeps it for every gateway."""

@@ -33,7 +33,7 @@ SEED = 20261121
 MATRIX_RATE, OTHER_RATE = 2e-3, 1e-3
 EMA_DECAY = 0.999
 # The last steps are in float32: bfloat16's rounding is a bias, which sampling does not have.
-COARSE_SHARE = 0.9
+COARSE_SHARE = 0.96
 DROP_BOTH, DROP_EITHER = 0.06, 0.02
 # Most of a sampler's work is between 0.05 and 50, but it starts at 700, and what was never seen
 # there goes wrong there.

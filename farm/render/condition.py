@@ -35,10 +35,17 @@ class Conditioning:
 
 
 def condition(
-    model: Model, image: Image.Image, settings: ClipSettings, generator: torch.Generator
+    model: Model,
+    image: Image.Image,
+    settings: ClipSettings,
+    generator: torch.Generator,
+    dtype: torch.dtype,
 ) -> Conditioning:
-    """The conditioning of one clip. `image` has the video's size; draws the image noise."""
-    guidance = guidance_scales(settings, model.dtype)
+    """The conditioning of one clip. `image` has the video's size; draws the image noise.
+
+    `dtype` is that of the numbers; what the networks see of the picture has the model's.
+    """
+    guidance = guidance_scales(settings, dtype)
     embedding = embed_image(model, image)
     picture = noisy_picture(image, settings.noise_aug_strength, generator)
     latents = encode_image(model, picture)
@@ -47,7 +54,7 @@ def condition(
     # Stability trained on fps - 1 (generative-models, simple_video_sample.py).
     time_ids = torch.tensor(
         [[settings.fps - 1, settings.motion_bucket_id, settings.noise_aug_strength]],
-        dtype=embedding.dtype,
+        dtype=dtype,
     ).to(model.device)
     if guidance is not None:
         embedding = torch.cat([torch.zeros_like(embedding), embedding])
@@ -106,8 +113,8 @@ def noisy_picture(image: Image.Image, strength: float, generator: torch.Generato
 def encode_image(model: Model, picture: Tensor) -> Tensor:
     """The VAE's latents of the picture: the mode, (1, channel, height, width), not scaled.
 
-    A float16 VAE that its configuration says overflows (force_upcast, as SVD's does) encodes in
-    float32 and is put back; widening and narrowing its weights changes none of them.
+    A stock float16 VAE that its configuration says overflows (force_upcast, as SVD's does) encodes
+    in float32 and is put back; widening and narrowing its weights changes none of them.
     """
     vae: Any = model.vae
     upcast = vae.dtype == torch.float16 and vae.config.force_upcast

@@ -18,11 +18,23 @@ def decode(vae: Any, latents: Tensor, chunk_size: int) -> Tensor:
     The decoder's temporal layers see `chunk_size` frames together, so the pixels depend on it
     (pipeline decode_latents).
     """
-    scaled = 1 / vae.config.scaling_factor * latents
+    dtype = next(vae.decoder.parameters()).dtype
+    scaled = (1 / vae.config.scaling_factor * latents).to(dtype)
     chunks = [
         vae.decode(chunk, num_frames=chunk.shape[0]).sample for chunk in scaled.split(chunk_size)
     ]
     return torch.cat(chunks, dim=0).float()
+
+
+def decode_in_float32(vae: Any, latents: Tensor, chunk_size: int) -> Tensor:
+    """As `decode`, with a decoder that half precision made overflow; its weights do not change."""
+    narrow = next(vae.decoder.parameters()).dtype
+    vae.decoder.float()
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            return decode(vae, latents, chunk_size)
+    finally:
+        vae.decoder.to(narrow)
 
 
 def to_frames(pictures: Tensor) -> NDArray[np.float32]:
@@ -32,12 +44,14 @@ def to_frames(pictures: Tensor) -> NDArray[np.float32]:
     return frames
 
 
-def check_finite(values: Tensor, what: str) -> None:
-    """Raise ClipNotFinite unless every value is a number. The clamp of `to_frames` hides infinity.
+def count_bad(values: Tensor) -> int:
+    """How many are NaN or infinite. Reads one value back from the device."""
+    return int((~torch.isfinite(values)).sum())
 
-    Reads one value back from the device.
-    """
-    bad = int((~torch.isfinite(values)).sum())
+
+def check_finite(values: Tensor, what: str) -> None:
+    """Raise ClipNotFinite unless all are numbers. The clamp of `to_frames` hides infinity."""
+    bad = count_bad(values)
     if bad:
         raise ClipNotFinite(
             f"{bad:,} of {values.numel():,} values of the clip's {what} are NaN or infinite. "

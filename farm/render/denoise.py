@@ -18,7 +18,9 @@ Cancelled = Callable[[], bool]
 Look = Callable[[Tensor], None]
 
 
-def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generator) -> Tensor:
+def draw_latents(
+    model: Model, settings: ClipSettings, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
     """The noise to start from, (1, frame, channel, height, width), at the schedule's first sigma.
 
     The clip's second random draw, on the CPU in the model's dtype as the pipeline draws it. Sets
@@ -39,7 +41,7 @@ def draw_latents(model: Model, settings: ClipSettings, generator: torch.Generato
         settings.height_px // scale,
         settings.width_px // scale,
     )
-    noise = torch.randn(shape, generator=generator, dtype=model.dtype).to(model.device)
+    noise = torch.randn(shape, generator=generator, dtype=model.dtype).to(model.device, dtype)
     latents: Tensor = noise * scheduler.init_noise_sigma
     return latents
 
@@ -52,8 +54,10 @@ def denoise(
     cancelled: Cancelled,
     look: Look | None = None,
 ) -> Tensor:
-    """The clip's latents, (1, frame, channel, height, width), in the model's dtype.
+    """The clip's latents, (1, frame, channel, height, width), in the dtype of the noise.
 
+    All arithmetic around the UNet has that dtype: the pipeline's is the model's, and in half
+    precision each step then rounds the clip.
     Nothing in the loop reads a value back from the device. After every step it calls `look` with
     what the clip's latents are predicted to become, then `on_step(done, total)`; raises
     RenderCancelled when `cancelled()` says so, asked before every step and after the last.
@@ -81,14 +85,14 @@ def _predict(model: Model, latents: Tensor, timestep: Tensor, given: Conditionin
     """The guided v-prediction, (1, frame, channel, height, width)."""
     sample = latents if given.guidance is None else torch.cat([latents] * 2)
     sample = model.scheduler.scale_model_input(sample, timestep)
-    sample = torch.cat([sample, given.image_latents], dim=2)
+    sample = torch.cat([sample.to(model.dtype), given.image_latents], dim=2)
     prediction: Tensor = model.unet(
         sample,
         timestep,
         encoder_hidden_states=given.embedding,
         added_time_ids=given.time_ids,
         return_dict=False,
-    )[0]
+    )[0].to(latents.dtype)
     if given.guidance is None:
         return prediction
     unconditional, conditional = prediction.chunk(2)

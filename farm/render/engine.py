@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import logging
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from farm.jobs.params import RenderParams
+from farm.jobs.params import RenderParams, resolve
 from farm.jobs.retry import MemoryProfile
+from farm.render.compile import CompileCache, Compiled, Shape, Tell, cache_key
 from farm.render.condition import condition
-from farm.render.decode import check_finite, decode, to_frames
+from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
 from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
 from farm.render.errors import ImageRejected, ParamsRejected
 from farm.render.image import fit_image
@@ -25,9 +31,14 @@ from farm.render.load import Model
 from farm.render.memory import Memory, place
 from farm.render.preview import Previews
 from farm.render.receipt import Numerics
+from farm.render.rewrite.context import Context
+from farm.render.rewrite.errors import NotRewritable
+from farm.render.rewrite.model import rewrite_model
 from farm.render.settings import ClipSettings, settle
 
-# stock: diffusers' modules as they are. default: the fastest exact ones, which today are the same.
+log = logging.getLogger(__name__)
+
+# stock: diffusers' modules as they are. default: the fastest exact ones.
 ENGINES = ("default", "stock")
 
 
@@ -46,6 +57,7 @@ class Clip:
 
     frames: NDArray[np.float32]
     timings: Timings
+    decode_dtype: str  # float32 where half precision overflowed in the decoder
 
 
 class Engine:
@@ -59,8 +71,16 @@ class Engine:
             raise ParamsRejected(f"engine is {engine!r}; allowed: {', '.join(ENGINES)}.")
         self.model = model
         self.engine = engine
+        self._context: Context | None = None
+        if engine == "default":
+            try:
+                self.model, self._context = rewrite_model(model)
+            except NotRewritable as found:
+                log.warning("engine.stock", extra={"model": model.info.name, "because": str(found)})
+                self.engine = "stock"
         self._memory = memory or Memory()
-        self._placement = place(model, self._memory)
+        self._placement = place(self.model, self._memory, self._context)
+        self._compiled: Compiled | None = None
         self._colours: Tensor | None = None  # of previews; fitted for the first that asks for some
 
     @property
@@ -75,7 +95,43 @@ class Engine:
             self._placement.undo()
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._placement = place(self.model, wanted)
+            self._placement = place(self.model, wanted, self._context)
+
+    def compile(
+        self,
+        shapes: Sequence[Shape],
+        cache_dir: Path | None = None,
+        tell: Tell | None = None,
+        backend: str = "inductor",
+    ) -> None:
+        """Renders clips of `shapes` compiled from now on, and takes the time for it now.
+
+        `cache_dir` keeps what was compiled for the next process. A model that runs with stock
+        modules is not compiled. Raises ParamsRejected for a shape that it cannot render.
+        """
+        if self._context is None:
+            log.warning("engine.not_compiled", extra={"because": "its modules are the stock ones"})
+            return
+        menu = [(shape, self._probe(shape)) for shape in shapes]
+        if self._compiled is None:
+            self._placement.undo()
+            self._compiled = Compiled(self.model, backend)
+            self._placement = place(self.model, self.memory, self._context)
+        cache = None
+        if cache_dir is not None:
+            key = cache_key(self.model, shapes, device_name(self.model.device))
+            cache = CompileCache(cache_dir, key)
+            cache.load()
+        probes = dict(menu)
+        grey = Image.new("RGB", (64, 64), (127, 127, 127))
+        self._compiled.warm(shapes, lambda shape: self._render_clip(grey, probes[shape]), tell)
+        if cache is not None:
+            cache.save()
+
+    def _probe(self, shape: Shape) -> ClipSettings:
+        """A clip of that shape of two steps."""
+        given = RenderParams(model=self.model.info.name, step_count=2, **dataclasses.asdict(shape))
+        return settle(resolve(given, self.model.info, seed=0), self.model.vae_scale)
 
     def render(
         self,
@@ -87,8 +143,9 @@ class Engine:
     ) -> Clip:
         """The clip of `image`, fitted to the size and in the way that `params` say.
 
-        `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames are those of
-        StableVideoDiffusionPipeline, bit for bit at the same number of threads. `on_step(done,
+        `params` come from farm.jobs.params.resolve. In float32 on a CPU the frames of the stock
+        engine are those of StableVideoDiffusionPipeline, bit for bit at the same number of
+        threads, and the default engine's are within 1/255 of them. `on_step(done,
         total)` is called after every step, `cancelled()` before; `previews` change no frame.
 
         Raises ParamsRejected, ImageRejected, RenderCancelled, ClipNotFinite.
@@ -99,12 +156,9 @@ class Engine:
                 f"The image's mode is {image.mode}; allowed: RGB, as farm.render.image.open_image "
                 "makes it."
             )
-        try:
-            return self._render(
-                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
-            )
-        finally:
-            self._placement.after_clip()
+        shape = Shape(settings.width_px, settings.height_px, settings.frame_count)
+        with contextlib.nullcontext() if self._compiled is None else self._compiled.use(shape):
+            return self._render_clip(image, settings, on_step, cancelled, previews)
 
     @property
     def numerics(self) -> Numerics:
@@ -114,6 +168,13 @@ class Engine:
             dtype=str(self.model.dtype).removeprefix("torch."),
             forward_chunking=self.memory.forward_chunking,
         )
+
+    def device_memory(self) -> tuple[int, int] | None:
+        """Bytes that are used of the GPU's memory, by everybody there, and all; None on a CPU."""
+        if self.model.device.type != "cuda":
+            return None
+        free_bytes, total_bytes = torch.cuda.mem_get_info(self.model.device)
+        return total_bytes - free_bytes, total_bytes
 
     def environment(self) -> dict[str, Any]:
         """What nobody chose for a clip, and what may yet round its pixels in another way."""
@@ -127,6 +188,21 @@ class Engine:
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
             "model_offload": self.memory.model_offload,
         }
+
+    def _render_clip(
+        self,
+        image: Image.Image,
+        settings: ClipSettings,
+        on_step: OnStep | None = None,
+        cancelled: Cancelled | None = None,
+        previews: Previews | None = None,
+    ) -> Clip:
+        try:
+            return self._render(
+                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
+            )
+        finally:
+            self._placement.after_clip()
 
     @torch.no_grad()
     def _render(
@@ -142,20 +218,34 @@ class Engine:
         fitted = fit_image(image, settings.width_px, settings.height_px, settings.fit)
         # One generator a clip, on the CPU: the same noise on every device.
         generator = torch.Generator("cpu").manual_seed(settings.seed)
-        given = condition(model, fitted, settings, generator)
+        dtype = model.dtype if self._context is None else torch.float32
+        given = condition(model, fitted, settings, generator, dtype)
+        if self._context is not None:
+            given = dataclasses.replace(given, embedding=self._context(given.embedding))
         look = None if previews is None else self._looking(previews)
         encoded = self._now()
 
-        latents = draw_latents(model, settings, generator)
+        latents = draw_latents(model, settings, generator, dtype)
         latents = denoise(model, latents, given, on_step, cancelled, look)
         check_finite(latents, "latents")
         denoised = self._now()
 
-        pictures = decode(model.vae, latents[0], settings.decode_chunk_size)
-        check_finite(pictures, "frames")
+        pictures, decode_dtype = self._decode(latents[0], settings.decode_chunk_size)
         frames = to_frames(pictures)
         decoded = self._now()
-        return Clip(frames, Timings(encoded - started, denoised - encoded, decoded - denoised))
+        timings = Timings(encoded - started, denoised - encoded, decoded - denoised)
+        return Clip(frames, timings, decode_dtype)
+
+    def _decode(self, latents: Tensor, chunk_size: int) -> tuple[Tensor, str]:
+        """Pictures, all finite, and what they were computed in."""
+        vae, dtype = self.model.vae, self.model.dtype
+        pictures = decode(vae, latents, chunk_size)
+        if dtype != torch.float32 and (bad := count_bad(pictures)):
+            log.warning("engine.decodes_again", extra={"bad_values": bad, "dtype": str(dtype)})
+            dtype = torch.float32
+            pictures = decode_in_float32(vae, latents, chunk_size)
+        check_finite(pictures, "frames")
+        return pictures, str(dtype).removeprefix("torch.")
 
     def _looking(self, previews: Previews) -> Look:
         """Draws the latents that it is given where that is wanted; else nothing is waited for."""

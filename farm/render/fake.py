@@ -15,7 +15,7 @@ from farm.render.errors import RenderCancelled
 from farm.render.image import open_image
 from farm.render.preview import Previews, make_jpeg, pick
 from farm.render.receipt import ClipInputs, Numerics, build_receipt
-from farm.render.renderer import Cancelled, OnStep, Rendered
+from farm.render.renderer import Cancelled, DeviceMemory, OnStep, Rendered
 from farm.render.settings import ClipSettings, settle
 from farm.render.versions import versions
 
@@ -30,6 +30,10 @@ class FakeRenderer:
         self.step_s = step_s
         self.device = device
         self.note: str | None = NOTE
+
+    def device_memory(self) -> DeviceMemory | None:
+        """As a GPU of 24 GB that has its model, and nothing else, in memory."""
+        return DeviceMemory(used_bytes=6 * 10**9, total_bytes=24 * 10**9)
 
     def render(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import cpu_offload_with_hook  # type: ignore[import-untyped]
+from torch import nn
 
 from farm.jobs.retry import MemoryProfile
 from farm.render.load import Model
@@ -58,14 +59,17 @@ class Placement:
                 module.set_chunk_feed_forward(chunk_size=None, dim=0)
 
 
-def place(model: Model, memory: Memory) -> Placement:
+def place(model: Model, memory: Memory, context: nn.Module | None = None) -> Placement:
     """Put the modules where `memory` wants them.
 
+    `context` runs once a clip: where memory is short it runs where its weights lie.
     The order of the hooks is the pipeline's `model_cpu_offload_seq`: a module's first call sends
     the one before it back to main memory.
     """
     if memory.forward_chunking:
         model.unet.enable_forward_chunking()
+    if context is not None:
+        context.to("cpu" if memory.model_offload else model.device)
     modules = (model.image_encoder, model.unet, model.vae)
     hooks: list[Any] = []
     for module in modules:

@@ -32,8 +32,17 @@ from farm.render.versions import versions
 if TYPE_CHECKING:
     from farm.render.engine import Engine
 
+
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What is used of a GPU's memory, by everybody there."""
+
+    used_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,9 @@ class Renderer(Protocol):
     def note(self) -> str | None:
         """What to say wherever the model is named."""
 
+    def device_memory(self) -> DeviceMemory | None:
+        """What is used of the device's memory; None on a CPU. For the thread that renders."""
+
     def render(
         self,
         image: bytes,
@@ -134,6 +146,11 @@ class EngineRenderer:
         """What to say wherever the model is named."""
         return self.engine.model.note
 
+    def device_memory(self) -> DeviceMemory | None:
+        """What is used of the device's memory; None on a CPU."""
+        found = self.engine.device_memory()
+        return None if found is None else DeviceMemory(*found)
+
     def render(
         self,
         image: bytes,
@@ -168,7 +185,11 @@ class EngineRenderer:
                     "revision": model.provenance.revision,
                     "note": model.note,
                 },
-                environment={**self.engine.environment(), "versions": versions()},
+                environment={
+                    **self.engine.environment(),
+                    "decode_dtype": clip.decode_dtype,
+                    "versions": versions(),
+                },
             ),
         )
 

@@ -16,9 +16,12 @@ def list_attempts(
     shot_number: int | None,
     limit: int,
     after: tuple[int, int] = (0, 0),
+    *,
+    log: bool = False,
 ) -> list[Attempt]:
     """Attempts of a job, or of one shot of it, in order; those after (shot number, attempt).
 
+    With `log`, what their workers logged as well, which is long.
     Raises NotFound for the job or shot.
     """
     attempt, shot = schema.attempt, schema.shot
@@ -28,7 +31,10 @@ def list_attempts(
         get_shot(conn, ShotKey(job_id, shot_number))
     rendered = case((attempt.c.outcome == ShotState.SUCCEEDED, shot.c.render_duration_s))
     query = (
-        select(attempt, rendered.label("render_duration_s"))
+        select(
+            *(column for column in attempt.c if log or column is not attempt.c.log),
+            rendered.label("render_duration_s"),
+        )
         .join(
             shot,
             and_(shot.c.job_id == attempt.c.job_id, shot.c.number == attempt.c.shot_number),
@@ -51,6 +57,7 @@ def list_attempts(
             outcome=row.outcome,
             message=row.message,
             render_duration_s=row.render_duration_s,
+            log=row.log if log else None,
         )
         for row in conn.execute(query)
     ]

@@ -33,6 +33,7 @@ class Claim:
     lease: Lease
     shot: Shot
     memory: MemoryProfile
+    wait_s: float | None  # in the queue; None where an older version queued it
 
 
 # Made once: every shot has them.
@@ -133,4 +134,6 @@ def claim(
         },
     )
     memory = MemoryProfile(row.memory_profile or 0)
-    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row), memory)
+    # Two gateways' clocks may differ by more than it waited.
+    wait_s = None if row.queue_time_s is None else max(0.0, now_s - row.queue_time_s)
+    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row), memory, wait_s)

@@ -105,6 +105,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
                 "params": params_to_json(shot.params),
                 "attempt_count": 0,
                 "charged_attempt_count": 0,
+                "queue_time_s": None if video else now_s,
                 **(video or _NO_VIDEO),
             }
             for number, (shot, video) in enumerate(zip(new.shots, there, strict=True), start=1)

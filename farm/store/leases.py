@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from farm.jobs.retry import CHARGED, History, MemoryProfile, Reason, judge
-from farm.jobs.states import ShotEvent, ShotState, Wish
+from farm.jobs.states import ShotEvent, ShotState, Wish, follow
 from farm.store import cordons, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move, move
@@ -114,12 +114,13 @@ def succeed(
     now_s: float,
     *,
     cache_key: str | None = None,
+    log: str | None = None,
 ) -> bool:
     """Records the published video and ends the shot. False: refused, the lease was lost.
 
-    Shots of the same `cache_key` share the video from now on; with None nobody does, nor where it
-    was rendered with less memory. The same report again, as after a lost reply, is accepted again
-    and changes nothing.
+    `log` is what its worker logged, here and below. Shots of the same `cache_key` share the video
+    from now on; with None nobody does, nor where it was rendered with less memory. The same report
+    again, as after a lost reply, is accepted again and changes nothing.
     """
     moved = _SUCCEED.make(
         conn,
@@ -137,7 +138,7 @@ def succeed(
         },
     )
     if moved is not None:
-        _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s)
+        _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s, log=log)
         if lease.attempt > 1:
             winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
             cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
@@ -164,12 +165,13 @@ def fail(
     now_s: float,
     *,
     gateway: str | None = None,
-) -> bool:
+    log: str | None = None,
+) -> ShotState | None:
     """Ends an attempt without a video: the retry rule says whether the shot goes on.
 
     A shot whose cancellation was asked for, or that of its job, ends CANCELLED instead of being
-    queued again. With `gateway`, only if no other one has adopted the lease. False: refused, the
-    lease was lost.
+    queued again. With `gateway`, only if no other one has adopted the lease. Returns the shot's
+    state from now on; None: refused, the lease was lost.
     """
     shot, job = schema.shot, schema.job
     holds = _holds(lease)
@@ -181,7 +183,7 @@ def fail(
         .where(shot.c.state == ShotState.RENDERING, *holds)
     ).one_or_none()
     if row is None:
-        return False
+        return None
     memory = MemoryProfile(row.memory_profile or 0)
     started, unstarted_count = _beginnings(conn, lease)
     alike = _are_alike(conn, lease, reason, row.charged_attempt_count - 1)
@@ -195,19 +197,24 @@ def fail(
         event = ShotEvent.CANCEL
     if event is ShotEvent.FAIL:
         values |= {"error_reason": verdict.reason, "error_message": storable(message)}
-    moved = move(conn, lease.shot, ShotState.RENDERING, event, *holds, now_s=now_s, **values)
-    if moved:
-        _end_attempt(conn, lease, reason, now_s, storable(message))
-    return moved
+    if event is ShotEvent.RETRY:
+        values["queue_time_s"] = now_s
+    if not move(conn, lease.shot, ShotState.RENDERING, event, *holds, now_s=now_s, **values):
+        return None
+    _end_attempt(conn, lease, reason, now_s, storable(message), log)
+    return follow(ShotState.RENDERING, event)
 
 
-def release(conn: Connection, lease: Lease, now_s: float) -> bool:
-    """Ends a cancelled shot whose device has let go. False: refused, the lease was lost.
+def release(
+    conn: Connection, lease: Lease, now_s: float, *, log: str | None = None
+) -> ShotState | None:
+    """Ends a cancelled shot whose device has let go; returns its state, None as in `fail`.
 
     A worker that lets go of a shot that nobody cancelled hands it back.
     """
     if conn.execute(_wish(lease)).scalar() != Wish.CANCEL:
-        return fail(conn, lease, Reason.WORKER_DRAINED, "the worker let go of it", now_s)
+        told = "the worker let go of it"
+        return fail(conn, lease, Reason.WORKER_DRAINED, told, now_s, log=log)
     moved = move(
         conn,
         lease.shot,
@@ -217,9 +224,10 @@ def release(conn: Connection, lease: Lease, now_s: float) -> bool:
         now_s=now_s,
         lease_expiry_s=None,
     )
-    if moved:
-        _end_attempt(conn, lease, ShotState.CANCELLED, now_s)
-    return moved
+    if not moved:
+        return None
+    _end_attempt(conn, lease, ShotState.CANCELLED, now_s, log=log)
+    return ShotState.CANCELLED
 
 
 def held_by(conn: Connection, worker: str) -> list[Lease]:
@@ -310,9 +318,14 @@ def _are_alike(conn: Connection, lease: Lease, reason: Reason, n: int) -> bool:
 
 
 def _end_attempt(
-    conn: Connection, lease: Lease, outcome: str, now_s: float, message: str | None = None
+    conn: Connection,
+    lease: Lease,
+    outcome: str,
+    now_s: float,
+    message: str | None = None,
+    log: str | None = None,
 ) -> None:
-    ending = {"end_time_s": now_s, "outcome": outcome, "message": message}
+    ending = {"end_time_s": now_s, "outcome": outcome, "message": message, "log": log}
     conn.execute(_END_ATTEMPT, _named(lease) | ending)
 
 
@@ -324,16 +337,14 @@ def _named(lease: Lease) -> dict[str, Any]:
     }
 
 
-def take_back_expired(conn: Connection, steady_s: Instant, now_s: float) -> list[HeldLease]:
-    """Ends every attempt whose lease ran out; returns those that were taken back."""
-    return [
-        held
-        for held in expired(conn, steady_s)
-        if fail(
-            conn,
-            held.lease,
-            Reason.WORKER_LOST,
-            f"{held.worker} did not renew its lease",
-            now_s,
-        )
-    ]
+def take_back_expired(
+    conn: Connection, steady_s: Instant, now_s: float
+) -> list[tuple[HeldLease, ShotState]]:
+    """Ends every attempt whose lease ran out; returns them with the shots' states."""
+    taken = []
+    for held in expired(conn, steady_s):
+        told = f"{held.worker} did not renew its lease"
+        state = fail(conn, held.lease, Reason.WORKER_LOST, told, now_s)
+        if state is not None:
+            taken.append((held, state))
+    return taken

@@ -129,6 +129,7 @@ class Attempt:
     outcome: str | None
     message: str | None
     render_duration_s: float | None  # as its worker told it at success
+    log: str | None = None  # what its worker logged, as farm.gateway.attempt_log has it
 
     @property
     def duration_s(self) -> float | None:

@@ -36,7 +36,7 @@ def requeue_job(
         raise JobCancelling(f"{job.name} is {job.state}; requeue it when it has ended")
     if numbers:
         _check(conn, job, states, numbers)
-    moved = {state: _requeue(conn, job, state, numbers) for state in states}
+    moved = {state: _requeue(conn, job, state, numbers, now_s) for state in states}
     if not any(moved.values()):
         return job, 0
     if job.state in FINAL_JOB_STATES:
@@ -46,7 +46,9 @@ def requeue_job(
     return get_job(conn, job_id), sum(moved.values())
 
 
-def _requeue(conn: Connection, job: Job, before: ShotState, numbers: Collection[int]) -> int:
+def _requeue(
+    conn: Connection, job: Job, before: ShotState, numbers: Collection[int], now_s: float
+) -> int:
     shot = schema.shot
     query = (
         update(shot)
@@ -63,6 +65,7 @@ def _requeue(conn: Connection, job: Job, before: ShotState, numbers: Collection[
             render_duration_s=None,
             error_reason=None,
             error_message=None,
+            queue_time_s=now_s,
         )
         .returning(shot.c.number)
     )

@@ -111,6 +111,7 @@ shot = Table(
     Column("video_frame_count", Integer, nullable=True),
     Column("cache_key", String(64), nullable=True),  # of what was rendered; null: it shares a video
     Column("cached_from", String(64), nullable=True),  # the shot whose video it shares
+    Column("queue_time_s", Float, nullable=True),  # when it was queued last; null: not known
     PrimaryKeyConstraint("job_id", "number"),
 )
 # The queue in order of service, and the leases.
@@ -132,6 +133,7 @@ attempt = Table(
     Column("end_time_s", Float, nullable=True),
     Column("outcome", String(64), nullable=True),  # SUCCEEDED, CANCELLED or a retry reason
     Column("message", Text, nullable=True),  # of one that failed
+    Column("log", Text, nullable=True),  # what its worker logged: a JSON list
     PrimaryKeyConstraint("job_id", "shot_number", "number"),
     ForeignKeyConstraint(
         ["job_id", "shot_number"], ["shot.job_id", "shot.number"], ondelete="CASCADE"

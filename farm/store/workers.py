@@ -49,12 +49,21 @@ class WorkerRow:
     id: str
     session: str
     about: bytes
-    state: str
+    models: frozenset[str]
+    told_state: str  # by itself
     connect_time_s: float
     silent_s: float  # since it was heard, to within a third of a lease
     drain_wanted: bool
     refused_report_count: int
     cordon: Failure | None
+
+    def state(self, silence_limit_s: float) -> str:
+        """A name of svdfarm.v1.Worker.State; FAILED where nothing is heard of it."""
+        if self.silent_s > silence_limit_s:
+            return "FAILED"
+        if self.drain_wanted or self.told_state == "DRAINING":
+            return "DRAINING"
+        return "CORDONED" if self.cordon is not None else self.told_state
 
 
 def join(conn: Connection, session: Session, steady_s: Instant) -> None:
@@ -140,6 +149,11 @@ def get(conn: Connection, worker_id: str, steady_s: Instant) -> WorkerRow | None
     return next(map(_record, rows), None)
 
 
+def connected(conn: Connection, steady_s: Instant) -> list[WorkerRow]:
+    """Every connected worker."""
+    return list(map(_record, conn.execute(_rows(steady_s))))
+
+
 def page(conn: Connection, steady_s: Instant, start: int, size: int) -> list[WorkerRow]:
     """Connected workers, by name."""
     rows = conn.execute(_rows(steady_s).order_by(schema.worker.c.id).offset(start).limit(size))
@@ -218,7 +232,8 @@ def _record(row: Row[Any]) -> WorkerRow:
         id=row.id,
         session=row.session,
         about=row.about,
-        state=row.state,
+        models=frozenset(json.loads(row.models)),
+        told_state=row.state,
         connect_time_s=row.connect_time_s,
         silent_s=row.silent_s,
         drain_wanted=row.drain_wanted,

@@ -80,6 +80,9 @@ class ChaosRenderer:
         self._renders = renders
         self._step_s = step_s
 
+    def device_memory(self) -> None:
+        """It has none."""
+
     def render(
         self,
         image: bytes,

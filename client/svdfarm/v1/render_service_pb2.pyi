@@ -572,20 +572,24 @@ class ListAttemptsRequest(google.protobuf.message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     parent: builtins.str
     """Format: jobs/{job}, or jobs/{job}/shots/{shot} for those of one shot."""
     page_size: builtins.int
-    """At most this many; 0 is 50, and more than 1000 is 1000."""
+    """At most this many; 0 is 50, and more than 1000 is 1000, with `log` more than 100 is 100."""
     page_token: builtins.str
     """next_page_token of the page before; all other fields as in that request."""
+    log: builtins.bool
+    """Sets Attempt.log."""
     def __init__(
         self,
         *,
         parent: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        log: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["log", b"log", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]) -> None: ...
 
 global___ListAttemptsRequest = ListAttemptsRequest
 

@@ -530,6 +530,7 @@ class Attempt(google.protobuf.message.Message):
     OUTCOME_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     DURATION_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: jobs/{job}/shots/{shot}/attempts/{attempt}"""
     worker: builtins.str
@@ -554,6 +555,12 @@ class Attempt(google.protobuf.message.Message):
     def duration(self) -> google.protobuf.duration_pb2.Duration:
         """How long it took its worker: render_duration where it succeeded, else from start to end."""
 
+    @property
+    def log(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogLine]:
+        """What its worker logged, oldest first: at most 100 lines, of 16 KiB in all. Set where
+        ListAttemptsRequest.log asked for it, once the worker has reported; one that was lost told none.
+        """
+
     def __init__(
         self,
         *,
@@ -565,11 +572,61 @@ class Attempt(google.protobuf.message.Message):
         outcome: builtins.str = ...,
         message: builtins.str = ...,
         duration: google.protobuf.duration_pb2.Duration | None = ...,
+        log: collections.abc.Iterable[global___LogLine] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["claim_time", b"claim_time", "duration", b"duration", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["claim_time", b"claim_time", "duration", b"duration", "end_time", b"end_time", "message", b"message", "name", b"name", "outcome", b"outcome", "start_time", b"start_time", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["claim_time", b"claim_time", "duration", b"duration", "end_time", b"end_time", "log", b"log", "message", b"message", "name", b"name", "outcome", b"outcome", "start_time", b"start_time", "worker", b"worker"]) -> None: ...
 
 global___Attempt = Attempt
+
+@typing.final
+class LogLine(google.protobuf.message.Message):
+    """One event in a worker's log. For people: events and fields may change between releases."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class FieldsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    TIME_FIELD_NUMBER: builtins.int
+    LEVEL_FIELD_NUMBER: builtins.int
+    EVENT_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
+    level: builtins.str
+    """info, warning or error."""
+    event: builtins.str
+    """Such as shot.rendered."""
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def fields(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Whatever else it says."""
+
+    def __init__(
+        self,
+        *,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        level: builtins.str = ...,
+        event: builtins.str = ...,
+        fields: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "fields", b"fields", "level", b"level", "time", b"time"]) -> None: ...
+
+global___LogLine = LogLine
 
 @typing.final
 class Progress(google.protobuf.message.Message):

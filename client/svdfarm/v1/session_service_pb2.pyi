@@ -255,9 +255,30 @@ class Heartbeat(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    BUSY_DURATION_FIELD_NUMBER: builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: builtins.int
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    memory_used_bytes: builtins.int
+    """Of the device's memory, as its driver last told: by everybody who uses it. Unset on a CPU."""
+    memory_total_bytes: builtins.int
+    """See memory_used_bytes."""
+    @property
+    def busy_duration(self) -> google.protobuf.duration_pb2.Duration:
+        """How long clips were on the device since the worker's process began; it only grows."""
+
     def __init__(
         self,
+        *,
+        busy_duration: google.protobuf.duration_pb2.Duration | None = ...,
+        memory_used_bytes: builtins.int | None = ...,
+        memory_total_bytes: builtins.int | None = ...,
     ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "busy_duration", b"busy_duration", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "busy_duration", b"busy_duration", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_memory_total_bytes", b"_memory_total_bytes"]) -> typing.Literal["memory_total_bytes"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]) -> typing.Literal["memory_used_bytes"] | None: ...
 
 global___Heartbeat = Heartbeat
 
@@ -341,10 +362,30 @@ class Done(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StageDurationsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> google.protobuf.duration_pb2.Duration: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: google.protobuf.duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     LEASE_FIELD_NUMBER: builtins.int
     VIDEO_FIELD_NUMBER: builtins.int
     RENDER_DURATION_FIELD_NUMBER: builtins.int
     UPLOADED_FIELD_NUMBER: builtins.int
+    STAGE_DURATIONS_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     uploaded: builtins.bool
     """The video is where an UploadLink leads; no VideoChunk was sent."""
     @property
@@ -355,6 +396,14 @@ class Done(google.protobuf.message.Message):
 
     @property
     def render_duration(self) -> google.protobuf.duration_pb2.Duration: ...
+    @property
+    def stage_durations(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, google.protobuf.duration_pb2.Duration]:
+        """What render_duration consists of, by stage: encode, denoise, decode and write."""
+
+    @property
+    def log(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.LogLine]:
+        """See Attempt.log."""
+
     def __init__(
         self,
         *,
@@ -362,9 +411,11 @@ class Done(google.protobuf.message.Message):
         video: svdfarm.v1.resources_pb2.Video | None = ...,
         render_duration: google.protobuf.duration_pb2.Duration | None = ...,
         uploaded: builtins.bool = ...,
+        stage_durations: collections.abc.Mapping[builtins.str, google.protobuf.duration_pb2.Duration] | None = ...,
+        log: collections.abc.Iterable[svdfarm.v1.resources_pb2.LogLine] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease", "render_duration", b"render_duration", "video", b"video"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["lease", b"lease", "render_duration", b"render_duration", "uploaded", b"uploaded", "video", b"video"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease", "log", b"log", "render_duration", b"render_duration", "stage_durations", b"stage_durations", "uploaded", b"uploaded", "video", b"video"]) -> None: ...
 
 global___Done = Done
 
@@ -376,18 +427,24 @@ class Failed(google.protobuf.message.Message):
 
     LEASE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     @property
     def lease(self) -> global___Lease: ...
     @property
     def error(self) -> svdfarm.v1.resources_pb2.Error: ...
+    @property
+    def log(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.LogLine]:
+        """See Attempt.log."""
+
     def __init__(
         self,
         *,
         lease: global___Lease | None = ...,
         error: svdfarm.v1.resources_pb2.Error | None = ...,
+        log: collections.abc.Iterable[svdfarm.v1.resources_pb2.LogLine] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error", "lease", b"lease"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "lease", b"lease"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "lease", b"lease", "log", b"log"]) -> None: ...
 
 global___Failed = Failed
 
@@ -398,15 +455,21 @@ class Released(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LEASE_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     @property
     def lease(self) -> global___Lease: ...
+    @property
+    def log(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[svdfarm.v1.resources_pb2.LogLine]:
+        """See Attempt.log."""
+
     def __init__(
         self,
         *,
         lease: global___Lease | None = ...,
+        log: collections.abc.Iterable[svdfarm.v1.resources_pb2.LogLine] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["lease", b"lease"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease", "log", b"log"]) -> None: ...
 
 global___Released = Released
 

@@ -29,7 +29,10 @@ def test_logs_tell_what_happened_to_each_shot(on_farm: Command, jobs_yaml: JobsY
     told = [line.split("  ", 1)[1] for line in whole.lines]
     for name in ("one", "two"):
         own = [line for line in told if line.startswith(f"{name} attempt 1")]
-        assert [line.split("  ")[1].split()[0] for line in own] == ["given", "began", "SUCCEEDED"]
+        what = [line.split("  ")[1].split()[0] for line in own]
+        # Told by the gateway, and logged by the worker: by two clocks' leave.
+        assert sorted(what) == ["SUCCEEDED", "began", "given", "shot.rendered", "shot.started"]
+        assert [word for word in what if "." not in word] == ["given", "began", "SUCCEEDED"]
     assert [line for line in told if line.startswith("two")] == [
         line.split("  ", 1)[1] for line in of_two.lines
     ]
@@ -51,8 +54,11 @@ def test_logs_follow_a_job_to_its_end(on_farm: Command, jobs_yaml: JobsYaml) -> 
     assert sorted(events) == sorted(
         (f"{job}/shots/{n}", event)
         for n in range(1, 5)
-        for event in ("claimed", "started", "ended")
+        for event in ("claimed", "started", "logged", "logged", "ended")
     )
+    rendered = [line for line in followed if line.get("logged") == "shot.rendered"]
+    assert len(rendered) == 4
+    assert all(float(line["fields"]["denoise_s"]) >= 0 for line in rendered)  # type: ignore[index]
     assert {line["outcome"] for line in followed if line["event"] == "ended"} == {"SUCCEEDED"}
 
 
@@ -63,6 +69,7 @@ def test_logs_say_why_a_shot_failed(command: Command, jobs_yaml: JobsYaml, tmp_p
         told = command("logs", job, "--address", farm.address)
     assert "PARAMS_REJECTED" in told.lines[-1]
     assert told.lines[-1].endswith(": this worker renders nothing")
+    assert any("  warning shot.failed reason=PARAMS_REJECTED" in line for line in told.lines)
 
 
 def test_logs_of_a_shot_that_is_not_there_are_refused(

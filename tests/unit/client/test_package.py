@@ -44,6 +44,7 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
         "Job",
         "JobHandle",
         "JobState",
+        "LogLine",
         "Model",
         "NewShot",
         "Progress",

@@ -16,7 +16,7 @@ from farm.render.engine import Engine
 from farm.render.fake import FakeRenderer
 from farm.render.load import Model
 from farm.render.preview import Previews
-from farm.render.renderer import Cancelled, EngineRenderer, OnStep, Rendered, Renderer
+from farm.render.renderer import Cancelled, DeviceMemory, EngineRenderer, OnStep, Rendered, Renderer
 from svdfarm.v1.render_service_pb2 import CancelJobRequest
 from svdfarm.v1.resources_pb2 import Job, Shot
 from tests.running import eventually, running_worker
@@ -35,6 +35,9 @@ class HeldRenderer:
         self.step = 0
         self.go_on = threading.Event()
         self.is_cancelled: Cancelled = lambda: False
+
+    def device_memory(self) -> DeviceMemory | None:
+        return self._renderer.device_memory()
 
     def render(
         self,

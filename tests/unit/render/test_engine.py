@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import SlicedAttnProcessor
 from PIL import Image
 
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.engine import Engine
 from farm.render.errors import ClipNotFinite, ImageRejected, ParamsRejected, RenderCancelled
-from farm.render.load import Model
+from farm.render.load import Model, load
+from farm.render.rewrite.transformer import find_attention
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_one_seed_gives_one_clip_and_another_seed_another(
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize(
     ("module", "weight", "what"),
-    [("unet", "conv_out.bias", "latents"), ("vae", "decoder.time_conv_out.bias", "frames")],
+    [("unet", "conv_out.bias", "latents"), ("vae", "decoder.last.bias", "frames")],
 )
 def test_a_clip_that_is_not_finite_is_an_error(
     engine: Engine,
@@ -111,6 +114,57 @@ def test_a_clip_that_is_not_finite_is_an_error(
         poisoned.data.copy_(healthy)
 
     assert caught.value.reason == "CLIP_NOT_FINITE"
+
+
+@pytest.fixture
+def half(folder: Path, cache_dir: Path) -> Engine:
+    return Engine(load("tiny", device="cpu", dtype="float16", cache_dir=cache_dir))
+
+
+def test_frames_that_half_precision_cannot_hold_are_decoded_again_in_float32(
+    half: Engine, picture: Image.Image, small: RenderParams
+) -> None:
+    assert half.render(picture, small).decode_dtype == "float16"
+    last = half.model.vae.decoder.last
+    last.bias.data.fill_(60_000)
+    last.weight.data.mul_(1e4)
+
+    clip = half.render(picture, small)
+
+    assert clip.decode_dtype == "float32"
+    assert np.isfinite(clip.frames).all()
+    assert next(half.model.vae.decoder.parameters()).dtype == torch.float16
+
+
+def test_keys_as_large_as_svds_overflow_nothing(
+    half: Engine, picture: Image.Image, small: RenderParams
+) -> None:
+    # Of SVD's real weights the keys are large (OneDiff: attention summed in half precision fails).
+    for _, attention in find_attention(half.model.unet):
+        width = attention.qkv.out_features // 3
+        attention.qkv.weight.data[width : 2 * width] *= 1000
+
+    clip = half.render(picture, small)
+
+    assert np.isfinite(clip.frames).all()
+    assert clip.decode_dtype == "float16"
+
+
+def test_a_checkpoint_of_another_structure_renders_with_stock_modules(
+    folder: Path,
+    cache_dir: Path,
+    picture: Image.Image,
+    small: RenderParams,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    other = load("tiny", device="cpu", cache_dir=cache_dir)
+    other.unet.set_attn_processor(SlicedAttnProcessor(1))
+
+    engine = Engine(other)
+
+    assert engine.numerics.engine == "stock"
+    assert "SlicedAttnProcessor" in caplog.records[-1].because
+    assert engine.render(picture, small).frames.shape == (3, 64, 64, 3)
 
 
 def test_stage_times_cover_the_clip(

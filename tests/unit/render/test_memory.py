@@ -14,7 +14,7 @@ from PIL import Image
 
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
-from farm.render.engine import Engine
+from farm.render.engine import ENGINES, Engine
 from farm.render.errors import RenderCancelled
 from farm.render.load import Model, load
 from farm.render.memory import Memory
@@ -46,6 +46,16 @@ def moves(model: Model) -> list[tuple[str, torch.device]]:
     return seen
 
 
+def chunk_sizes(engine: Engine) -> set[int | None]:
+    """Of the UNet's feed-forward layers."""
+    # Stock blocks keep it under another name than our feed-forward layers.
+    return {
+        getattr(part, "chunk_size", getattr(part, "_chunk_size", None))
+        for part in engine.model.unet.modules()
+        if hasattr(part, "set_chunk_feed_forward")
+    }
+
+
 def test_model_offload_keeps_every_bit(
     fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
 ) -> None:
@@ -63,7 +73,7 @@ def test_model_offload_fetches_each_module_for_its_turn(
     device = torch.device("cpu", 0)
     model = dataclasses.replace(fresh(), device=device)
     seen = moves(model)
-    engine = Engine(model, memory=Memory(model_offload=True))
+    engine = Engine(model, "stock", Memory(model_offload=True))
     assert {name for name, _ in seen} == {"image_encoder", "unet", "vae"}  # sent to main memory
     seen.clear()
 
@@ -75,10 +85,22 @@ def test_model_offload_fetches_each_module_for_its_turn(
     assert [name for name, where in seen if where == cpu][-3:] == ["image_encoder", "unet", "vae"]
 
 
-def test_model_offload_hands_over_in_the_pipelines_order(fresh: Callable[[], Model]) -> None:
-    model = fresh()
+def test_rewritten_modules_are_fetched_in_turn_too(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    device = torch.device("cpu", 0)
+    engine = Engine(dataclasses.replace(fresh(), device=device), memory=Memory(model_offload=True))
+    seen = moves(engine.model)
 
-    Engine(model, memory=Memory(model_offload=True))
+    frames = engine.render(picture, small).frames
+
+    fetched = [name for name, where in seen if where == device]
+    assert list(dict.fromkeys(fetched)) == ["image_encoder", "vae", "unet"]
+    assert np.array_equal(frames, Engine(model).render(picture, small).frames)
+
+
+def test_model_offload_hands_over_in_the_pipelines_order(fresh: Callable[[], Model]) -> None:
+    model = Engine(fresh(), memory=Memory(model_offload=True)).model
 
     hooks = [module._hf_hook for module in (model.image_encoder, model.unet, model.vae)]
     assert all(isinstance(hook, CpuOffload) for hook in hooks)
@@ -92,9 +114,8 @@ def test_model_offload_hands_over_in_the_pipelines_order(fresh: Callable[[], Mod
 def test_model_offload_sends_everything_back_after_a_cancelled_clip(
     fresh: Callable[[], Model], picture: Image.Image, small: RenderParams
 ) -> None:
-    model = fresh()
-    engine = Engine(model, memory=Memory(model_offload=True))
-    seen = moves(model)
+    engine = Engine(fresh(), memory=Memory(model_offload=True))
+    seen = moves(engine.model)
 
     with pytest.raises(RenderCancelled):
         engine.render(picture, small, cancelled=lambda: True)
@@ -102,17 +123,16 @@ def test_model_offload_sends_everything_back_after_a_cancelled_clip(
     assert [name for name, _ in seen][-3:] == ["image_encoder", "unet", "vae"]
 
 
+@pytest.mark.parametrize("kind", ENGINES)
 def test_forward_chunking_keeps_the_pixels_within_1e_4(
-    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams, kind: str
 ) -> None:
-    chunked = fresh()
-    engine = Engine(chunked, memory=Memory(forward_chunking=True))
-    sizes = {m._chunk_size for m in chunked.unet.modules() if hasattr(m, "_chunk_size")}
-    assert sizes == {1}
+    engine = Engine(fresh(), kind, Memory(forward_chunking=True))
+    assert chunk_sizes(engine) == {1}
 
     frames = engine.render(picture, small).frames
 
-    expected = Engine(model).render(picture, small).frames
+    expected = Engine(model, kind).render(picture, small).frames
     assert np.abs(frames - expected).max() <= 1e-4
 
 
@@ -143,8 +163,7 @@ def test_a_smaller_profile_is_taken_and_left_again(
         else:
             assert np.array_equal(frames, expected)
     assert not hasattr(engine.model.unet, "_hf_hook")
-    sizes = {m._chunk_size for m in engine.model.unet.modules() if hasattr(m, "_chunk_size")}
-    assert sizes == {None}
+    assert chunk_sizes(engine) == {None}
 
 
 def test_a_profile_never_takes_more_than_the_engine_was_made_with() -> None:

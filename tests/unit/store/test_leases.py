@@ -76,7 +76,7 @@ def test_lost_worker_requeues_its_shot_and_may_not_report(database: Database) ->
     lost = claim(database, key).lease
     assert database.submit(leases.take_back_expired, 29.9, 29.9).result() == []
     taken = database.submit(leases.take_back_expired, 30.0, 30.0).result()
-    assert [held.lease for held in taken] == [lost]
+    assert [(held.lease, state) for held, state in taken] == [(lost, ShotState.QUEUED)]
     assert shot_state(database, key) is ShotState.QUEUED
     assert not database.submit(leases.succeed, lost, VIDEO, 2.0, 31.0).result()
     again = claim(database, key, "w2").lease

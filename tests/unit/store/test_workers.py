@@ -25,7 +25,12 @@ def test_workers_of_every_gateway_are_listed_in_pages(database: Database) -> Non
     join(database, TWO, ONE)
     (first,) = database.submit(workers.page, 12.0, 0, 1).result()
     (second,) = database.submit(workers.page, 12.0, 1, 1).result()
-    assert (first.id, first.about, first.state, first.silent_s) == ("w1", b"about", "ACTIVE", 2.0)
+    assert (first.id, first.about, first.told_state, first.silent_s) == (
+        "w1",
+        b"about",
+        "ACTIVE",
+        2.0,
+    )
     assert second.id == "w2"
     assert [row.id for row in database.submit(workers.at, "g2", 12.0).result()] == ["w2"]
 
@@ -37,7 +42,7 @@ def test_what_an_older_session_says_is_late(database: Database) -> None:
     database.submit(workers.leave, ONE.id).result()
     row = database.submit(workers.get, "w1", 10.0).result()
     assert row is not None
-    assert (row.session, row.state) == ("s9", "ACTIVE")
+    assert (row.session, row.told_state) == ("s9", "ACTIVE")
     database.submit(workers.leave, "s9").result()
     assert listed(database) == []
 
