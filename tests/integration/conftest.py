@@ -87,6 +87,7 @@ def ray_cluster() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as pods:
             pods.setenv("FARM_TOKEN", POD_TOKEN)
             ray.init(
+                address="local",  # not one that somebody else runs here
                 num_cpus=4,
                 num_gpus=4,
                 resources={"svdfarm-one": 1},
