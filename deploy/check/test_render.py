@@ -17,7 +17,7 @@ from deploy.check.chart import (
 from deploy.check.lifting import lift_pods
 from deploy.check.manifests import manifest_file
 from deploy.check.manifests import rendered as rendered_manifest
-from farm.cli.settings import KEYS
+from farm.settings import KEYS
 
 _BUILTIN = {
     "apps/v1",
