@@ -114,6 +114,9 @@ spec:
       env:
         {{- include "svdfarm.rayVariables" $root | nindent 8 }}
         - {name: RAY_worker_niceness, value: "0"}
+        # Where a container is stopped without its preStop, Ray drains its node by itself, for so long.
+        - name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+          value: {{ add (int $root.Values.workers.drainSeconds) 10 | quote }}
         - {name: FARM_ADDRESS, value: {{ include "svdfarm.usersAddress" $root | quote }}}
         - {name: HF_HUB_CACHE, value: /models}
         {{- with $root.Values.modelCache.hubToken }}
