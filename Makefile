@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval test chaos planted check ci proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -53,6 +53,14 @@ check: setup proto-check
 	$(BIN)/buf breaking --against proto/released.binpb
 
 ci: check test
+
+# The chart, the images and the manifests, without a cluster; KUBE_CRDS names a folder with the
+# CustomResourceDefinitions of ray.io and monitoring.coreos.com.
+deploy-check: setup
+	$(BIN)/python -m deploy.check
+
+manifests: setup
+	$(BIN)/python -m deploy.check.manifests
 
 format: setup
 	$(BIN)/ruff format .

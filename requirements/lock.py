@@ -16,9 +16,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LOCKS = {
     "server.txt": ["server.in"],
+    "gateway.txt": ["gateway.in"],
     "dev.txt": ["server.in", "dev.in"],
     "nano.txt": ["server.in", "nano.in"],
     "proto.txt": ["proto.in"],
+    "deploy.txt": ["deploy.in"],
 }
 
 

@@ -94,9 +94,10 @@ def running_worker(
     renderer: Renderer | None = None,
     token: str | None = None,
     fault: str = "",
+    group: str = "",
 ) -> Iterator[Agent]:
     """A worker whose GPU is fake, and all else real."""
-    agent = Agent(gateway, token, folder=folder, version="test")
+    agent = Agent(gateway, token, folder=folder, version="test", group=group)
     agent.start()
     agent.serve(renderer or FakeRenderer(model, step_s), fault)
     try:

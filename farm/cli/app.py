@@ -28,8 +28,8 @@ from farm.cli import (
 )
 from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, Token
-from farm.cli.settings import Flags, SettingsInvalid
 from farm.cli.tables import printable
+from farm.settings import Flags, SettingsInvalid
 
 # What the [server] extra brings, by the name that is imported.
 _SERVER_PACKAGES = frozenset(

@@ -10,7 +10,7 @@ _PATIENCE_S = 0.5  # the user waits with a key pressed
 
 def jobs(incomplete: str) -> list[tuple[str, str]]:
     """Jobs of the farm that begin so, with what they are."""
-    from farm.cli.settings import DEFAULT_ADDRESS, Settings, SettingsInvalid
+    from farm.settings import DEFAULT_ADDRESS, Settings, SettingsInvalid
     from svdfarm import Client, SvdfarmError
 
     bare = not incomplete.startswith("jobs/")  # both spellings are taken

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
-from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings
+from farm.settings import DEFAULT_ADDRESS, Flags, Settings
 from svdfarm import Client, errors
 
 # How long a question that costs nothing to ask again tries a farm that is away.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from farm.cli.settings import Settings, SettingsInvalid
+from farm.settings import Settings, SettingsInvalid
 
 _PRICE = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<currency>[^\W\d_]{1,8}|[$€£¥]?)")
 

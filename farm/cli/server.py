@@ -16,9 +16,9 @@ import typer
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token, WebhookPrivate, WebhookSecret
-from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 from farm.cli.sizes import read_size_bytes
 from farm.jobs.webhooks import WebhookInvalid, Webhooks
+from farm.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 
 DEFAULT_HTTP = "127.0.0.1:8080"
 _CHECK_EVERY_S = 2.0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli.exits import Exit
+from farm.cli.exits import CommandFailed, Exit
 from farm.cli.options import Address, AsJson, ConnectTimeout, Token
 
 if TYPE_CHECKING:
-    from svdfarm import Worker
+    from svdfarm import Client, Worker
+
+_LOOK_EVERY_S = 0.5
 
 WorkerNames = Annotated[
     list[str], typer.Argument(metavar="WORKER...", help="As `farm workers` shows it.")
@@ -62,7 +65,24 @@ def workers(
 
 def drain(
     ctx: typer.Context,
-    workers: WorkerNames,
+    workers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORKER...", help="As `farm workers` shows it.", show_default=False),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="All workers of this machine.", show_default=False),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            metavar="S",
+            min=0,
+            help="Return once none of them holds a shot, after so long in any case.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,
     address: Address = None,
@@ -71,8 +91,27 @@ def drain(
     """Let workers end their shots, and give them no others."""
     from farm.cli import connecting
 
+    if not workers and host is None:
+        raise CommandFailed("say which workers: by name, or with --host those of a machine")
     with connecting.client(ctx, address, token, connect_timeout) as client:
-        return _each(client.drain_worker, workers, as_json=as_json)
+        names = [*(workers or [])]
+        if host is not None:
+            names += [worker.name for worker in client.workers() if worker.hostname == host]
+        code = _each(client.drain_worker, names, as_json=as_json)
+        if wait is not None and not _all_idle(client, names, wait):
+            raise CommandFailed(f"after {wait:g} s a worker still holds a shot", Exit.TIMED_OUT)
+        return code
+
+
+def _all_idle(client: Client, names: Collection[str], timeout_s: float) -> bool:
+    """Whether none of the workers holds a shot any more, once it is so or time is over."""
+    whole = {f"workers/{name.removeprefix('workers/')}" for name in names}
+    deadline = time.monotonic() + timeout_s
+    while any(worker.name in whole and worker.shot for worker in client.workers()):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True
 
 
 def uncordon(

@@ -58,6 +58,7 @@ class Agent:
         *,
         folder: Path,
         version: str = "",
+        group: str = "",
         on_broken_device: Callable[[], None] = lambda: None,
     ) -> None:
         hostname = platform.node() or "localhost"
@@ -67,7 +68,11 @@ class Agent:
         self._folder = make_folder(folder)
         self._on_broken_device = on_broken_device
         self._about = resources_pb2.Worker(
-            name=f"workers/{self.id}", hostname=hostname, pid=os.getpid(), version=version
+            name=f"workers/{self.id}",
+            hostname=hostname,
+            pid=os.getpid(),
+            version=version,
+            group=group,
         )
         self._lock = threading.Condition()  # of everything below
         self._holdings: dict[str, Holding] = {}

@@ -104,6 +104,7 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     if settings.ray_address is None:
         ray.init(
+            address="local",  # not one that somebody else runs here
             num_cpus=max(_cores(), settings.count or _DEFAULT_CPU_WORKERS),
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ray import serve
+from ray.serve.config import AutoscalingConfig
 
 from farm import __version__
 from farm.cluster.agent import Agent
@@ -21,6 +24,7 @@ class WorkerConfig:
 
     gateway: str
     model: str
+    group: str = ""  # as the gateway is told; empty: it is in none
     token: str | None = None
     device: str = "auto"
     dtype: str | None = None
@@ -44,9 +48,12 @@ class Worker:
             config.token,
             folder=Path(tempfile.gettempdir()),
             version=__version__,
+            group=config.group,
             on_broken_device=self._break,
         )
         self._agent.start()
+        # Ray ends a process that gets SIGTERM at once, without Serve's knowledge.
+        atexit.register(self._agent.drain, self._drain_s)
         try:
             # Here, not above: Serve's controller imports this module and has no use for torch.
             from farm.cluster import canary
@@ -86,17 +93,27 @@ class Worker:
         """Serve's hook before it ends the process: no shot is lost, none is taken."""
         await asyncio.to_thread(self._agent.drain, self._drain_s)
         await asyncio.to_thread(self._agent.stop)
+        atexit.unregister(self._agent.drain)
 
     def _break(self) -> None:
         self._healthy = False
 
 
-def worker_app(config: WorkerConfig, *, count: int, cpus: float, gpus: float) -> serve.Application:
-    """The Serve application of `count` workers."""
+def worker_app(
+    config: WorkerConfig,
+    *,
+    count: int | AutoscalingConfig,
+    cpus: float,
+    gpus: float,
+    resources: Mapping[str, float] | None = None,
+    worker: type[Worker] = Worker,
+) -> serve.Application:
+    """The Serve application of `count` workers, each with its share of Ray's resources."""
+    replicas = {"num_replicas": count} if isinstance(count, int) else {"autoscaling_config": count}
     configure = serve.deployment(
-        name=config.model.rsplit("/", 1)[-1],
-        num_replicas=count,
-        ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
+        name="worker",
+        **replicas,
+        ray_actor_options={"num_cpus": cpus, "num_gpus": gpus, "resources": dict(resources or {})},
         max_ongoing_requests=1,
         max_constructor_retry_count=2,
         health_check_period_s=2,
@@ -104,5 +121,5 @@ def worker_app(config: WorkerConfig, *, count: int, cpus: float, gpus: float) ->
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=config.drain_s + 10,
     )
-    application: serve.Application = configure(Worker).bind(config)
+    application: serve.Application = configure(worker).bind(config)
     return application

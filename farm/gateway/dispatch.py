@@ -93,7 +93,7 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         await self._wake.wait()
         self._wake.clear()
-        if not self._has_room():
+        if not self.has_room():
             return
         # Each try is an attempt of a shot, though it costs it nothing.
         await asyncio.sleep(self._images.pause_s)
@@ -149,13 +149,14 @@ class Dispatcher:
                 )
                 worker.drop(claim.lease)
 
-    def _has_room(self) -> bool:
-        """Whether shots may start. Where they may not, `_take_back` wakes us to look again."""
+    def has_room(self) -> bool:
+        """Whether shots may start. Where they may not, `_take_back` looks again."""
         problem = self._room.problem()
         if bool(problem) != self._full:
             self._full = bool(problem)
             log.warning("disk.low" if problem else "disk.has_room", problem=problem)
             self._feed.wake_all()  # the jobs' notices changed
+            self.wake()
         return not problem
 
     async def _send(self, worker: Worker, claim: Claim, image: bytes | NoImage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farm.render.preview import LIMIT_BYTES
+from farm.jobs.params import PREVIEW_LIMIT_BYTES
 from farm.store.records import Lease, ShotKey
 
 _LIMIT_BYTES = 16 * 2**20  # in all: those of a thousand shots at least
@@ -18,7 +18,7 @@ class Previews:
 
     def put(self, lease: Lease, preview: bytes) -> bool:
         """Keeps a preview of an attempt in place of an older one. False: it is too large."""
-        if len(preview) > LIMIT_BYTES:
+        if len(preview) > PREVIEW_LIMIT_BYTES:
             return False
         self._drop(lease.shot)
         self._newest[lease.shot] = (lease.attempt, preview)

@@ -86,6 +86,7 @@ class Gateway:
             self._metrics,
             heartbeat_s=config.heartbeat_s,
             reconnect_grace_s=config.reconnect_grace_s,
+            limits=config.limits,
         )
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None

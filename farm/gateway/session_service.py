@@ -12,7 +12,9 @@ from functools import partial
 import grpc
 import structlog
 
+from farm.gateway.config import Limits
 from farm.gateway.convert import lease_from_wire, lease_to_wire
+from farm.gateway.demand import demand
 from farm.gateway.direct import upload_link
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
@@ -21,7 +23,7 @@ from farm.gateway.names import worker_id
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
 from farm.gateway.upload import Upload
-from farm.gateway.wall import Context, Refusal, invalid, streaming
+from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.store import inputs, leases
@@ -39,7 +41,7 @@ _HELLO_S = 10.0  # that a caller may hold a session without saying who it is
 
 
 class SessionService(pb_grpc.SessionServiceServicer):
-    """One `Session` call a worker, for as long as it lives."""
+    """One `Session` call a worker, for as long as it lives, and what groups are scaled by."""
 
     def __init__(
         self,
@@ -52,7 +54,9 @@ class SessionService(pb_grpc.SessionServiceServicer):
         *,
         heartbeat_s: float,
         reconnect_grace_s: float,
+        limits: Limits,
     ) -> None:
+        self.limits = limits
         self._store = store
         self._workers = workers
         self._feed = feed
@@ -94,6 +98,13 @@ class SessionService(pb_grpc.SessionServiceServicer):
             self._workers.leave(worker)
             log.info("session.ended", worker=worker.id, leases=len(worker.leases))
             self._spawn(self._take_back_unless_back(worker))
+
+    @unary
+    async def GetDemand(  # noqa: N802
+        self, request: pb.GetDemandRequest, context: Context
+    ) -> pb.Demand:
+        """What a group of workers is needed for."""
+        return await demand(self._store, request, begins=self._dispatcher.has_room())
 
     async def _greet(self, worker: Worker, brought: list[Lease]) -> None:
         """Adopts the leases that the worker still holds, takes back those it has lost."""

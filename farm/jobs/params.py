@@ -17,6 +17,7 @@ from farm.jobs.codec import Codec, Container
 
 SEED_MAX = 2**63 - 1
 MAX_SHOTS_PER_JOB = 10_000
+PREVIEW_LIMIT_BYTES = 16 * 1024
 
 
 class Fit(enum.StrEnum):

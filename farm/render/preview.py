@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-LIMIT_BYTES = 16 * 1024
+from farm.jobs.params import PREVIEW_LIMIT_BYTES
+
 _QUALITIES = (85, 60, 35)
 
 
@@ -31,13 +32,13 @@ def pick(frame_count: int) -> list[int]:
 def make_jpeg(frames: NDArray[np.integer[Any]]) -> bytes:
     """The frames (frame, height, width, channel=3), from 0 to 255, side by side.
 
-    At most LIMIT_BYTES: what would be larger is told more coarsely, then at half the size.
+    At most PREVIEW_LIMIT_BYTES: what would be larger is told more coarsely, then at half the size.
     """
     picture = Image.fromarray(np.concatenate(list(frames.astype(np.uint8)), axis=1))
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()
             picture.save(file, "JPEG", quality=quality)
-            if file.tell() <= LIMIT_BYTES:
+            if file.tell() <= PREVIEW_LIMIT_BYTES:
                 return file.getvalue()
         picture = picture.reduce(2)

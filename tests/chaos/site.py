@@ -48,6 +48,7 @@ class Plan:
     watchers: int = 8
     downloaders: int = 9
     owners: int = 2
+    lease_s: float = LEASE_S
     faults: tuple[str, ...] = ()  # all that can be staged, where empty
 
     @property
@@ -130,7 +131,11 @@ def running(site: Site) -> Iterator[None]:
 
 def _gateway_command(site: Site) -> list[str]:
     command = [sys.executable, "-m", "tests.chaos.gateway", f"--address=127.0.0.1:{free_port()}"]
-    command += [f"--data={site.data}", f"--lease-s={LEASE_S}", f"--reserve-bytes={RESERVE_BYTES}"]
+    command += [
+        f"--data={site.data}",
+        f"--lease-s={site.plan.lease_s}",
+        f"--reserve-bytes={RESERVE_BYTES}",
+    ]
     if site.postgres is not None:
         command.append(f"--database={site.url.render_as_string(hide_password=False)}")
     if site.bucket is not None and site.s3_faults is not None:

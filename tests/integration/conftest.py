@@ -14,6 +14,14 @@ import pytest
 from svdfarm import Client
 from tests.running import free_port
 
+POD_TOKEN = "a-token-of-all-the-pods"
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "disabled",
+}
+
 
 @dataclass
 class RunningFarm:
@@ -69,19 +77,23 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray for all tests that need one, with four GPUs that are not there."""
-    settings = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_AUTH_MODE": "disabled",
-    }
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in settings.items():
+        for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
         import ray
         from ray import serve
 
-        ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=100_000_000)
+        # As every Pod of a Ray cluster has it; not for what else the tests start.
+        with pytest.MonkeyPatch.context() as pods:
+            pods.setenv("FARM_TOKEN", POD_TOKEN)
+            ray.init(
+                address="local",  # not one that somebody else runs here
+                num_cpus=4,
+                num_gpus=4,
+                resources={"svdfarm-one": 1},
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+            )
         serve.start(proxy_location="Disabled")
         yield
         serve.shutdown()

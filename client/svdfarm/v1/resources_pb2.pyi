@@ -769,6 +769,7 @@ class Worker(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     CONNECT_TIME_FIELD_NUMBER: builtins.int
     REFUSED_REPORT_COUNT_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: workers/{worker}"""
     state: global___Worker.State.ValueType
@@ -782,6 +783,8 @@ class Worker(google.protobuf.message.Message):
     """Of the farm's software."""
     refused_report_count: builtins.int
     """Output only. Reports of attempts that had been taken back before: each was refused."""
+    group: builtins.str
+    """Of workers that are scaled together, the name. Empty: it belongs to none."""
     @property
     def error(self) -> global___Error:
         """Set in FAILED, and where the worker is cordoned. In Ready: what its canary clip showed."""
@@ -808,9 +811,10 @@ class Worker(google.protobuf.message.Message):
         version: builtins.str = ...,
         connect_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         refused_report_count: builtins.int = ...,
+        group: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connect_time", b"connect_time", "error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "error", b"error", "hostname", b"hostname", "models", b"models", "name", b"name", "pid", b"pid", "refused_report_count", b"refused_report_count", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connect_time", b"connect_time", "device", b"device", "error", b"error", "group", b"group", "hostname", b"hostname", "models", b"models", "name", b"name", "pid", b"pid", "refused_report_count", b"refused_report_count", "shot", b"shot", "state", b"state", "version", b"version"]) -> None: ...
 
 global___Worker = Worker
 

@@ -22,6 +22,58 @@ else:
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class GetDemandRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    SHOT_LIMIT_FIELD_NUMBER: builtins.int
+    model: builtins.str
+    """The model that the group serves."""
+    group: builtins.str
+    """As in Worker.group."""
+    shot_limit: builtins.int
+    """Shots that wait are counted so far: more workers than that there will not be."""
+    def __init__(
+        self,
+        *,
+        model: builtins.str = ...,
+        group: builtins.str = ...,
+        shot_limit: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "model", b"model", "shot_limit", b"shot_limit"]) -> None: ...
+
+global___GetDemandRequest = GetDemandRequest
+
+@typing.final
+class Demand(google.protobuf.message.Message):
+    """What a group of workers is needed for. No worker is in two of these counts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUEUED_SHOT_COUNT_FIELD_NUMBER: builtins.int
+    BUSY_WORKER_COUNT_FIELD_NUMBER: builtins.int
+    WITHDRAWN_WORKER_COUNT_FIELD_NUMBER: builtins.int
+    queued_shot_count: builtins.int
+    """Shots of the model that a free worker would be given now. None while the farm begins nothing, as
+    its disk is full.
+    """
+    busy_worker_count: builtins.int
+    """Workers of the group that hold shots and stay."""
+    withdrawn_worker_count: builtins.int
+    """Other workers of the group that stay and are given no shots: CORDONED, or drained by an operator."""
+    def __init__(
+        self,
+        *,
+        queued_shot_count: builtins.int = ...,
+        busy_worker_count: builtins.int = ...,
+        withdrawn_worker_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["busy_worker_count", b"busy_worker_count", "queued_shot_count", b"queued_shot_count", "withdrawn_worker_count", b"withdrawn_worker_count"]) -> None: ...
+
+global___Demand = Demand
+
+@typing.final
 class SessionRequest(google.protobuf.message.Message):
     """From the worker."""
 

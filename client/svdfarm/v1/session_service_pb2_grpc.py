@@ -41,6 +41,11 @@ class SessionServiceStub(object):
                 request_serializer=svdfarm_dot_v1_dot_session__service__pb2.SessionRequest.SerializeToString,
                 response_deserializer=svdfarm_dot_v1_dot_session__service__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.GetDemand = channel.unary_unary(
+                '/svdfarm.v1.SessionService/GetDemand',
+                request_serializer=svdfarm_dot_v1_dot_session__service__pb2.GetDemandRequest.SerializeToString,
+                response_deserializer=svdfarm_dot_v1_dot_session__service__pb2.Demand.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer(object):
@@ -54,6 +59,14 @@ class SessionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDemand(self, request, context):
+        """How much work there is for a group of workers: what scales the group asks every second.
+        INVALID_ARGUMENT: the model or the group is missing, or the limit is less than 1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +74,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=svdfarm_dot_v1_dot_session__service__pb2.SessionRequest.FromString,
                     response_serializer=svdfarm_dot_v1_dot_session__service__pb2.SessionResponse.SerializeToString,
+            ),
+            'GetDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDemand,
+                    request_deserializer=svdfarm_dot_v1_dot_session__service__pb2.GetDemandRequest.FromString,
+                    response_serializer=svdfarm_dot_v1_dot_session__service__pb2.Demand.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +110,33 @@ class SessionService(object):
             '/svdfarm.v1.SessionService/Session',
             svdfarm_dot_v1_dot_session__service__pb2.SessionRequest.SerializeToString,
             svdfarm_dot_v1_dot_session__service__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svdfarm.v1.SessionService/GetDemand',
+            svdfarm_dot_v1_dot_session__service__pb2.GetDemandRequest.SerializeToString,
+            svdfarm_dot_v1_dot_session__service__pb2.Demand.FromString,
             options,
             channel_credentials,
             insecure,

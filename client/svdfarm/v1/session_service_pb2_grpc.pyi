@@ -28,6 +28,14 @@ class SessionServiceStub:
         svdfarm.v1.session_service_pb2.SessionResponse,
     ]
 
+    GetDemand: grpc.UnaryUnaryMultiCallable[
+        svdfarm.v1.session_service_pb2.GetDemandRequest,
+        svdfarm.v1.session_service_pb2.Demand,
+    ]
+    """How much work there is for a group of workers: what scales the group asks every second.
+    INVALID_ARGUMENT: the model or the group is missing, or the limit is less than 1.
+    """
+
 class SessionServiceAsyncStub:
     """Connects workers to the gateway. A worker dials out and holds one session for as long as it
     lives; on a broken one it dials again and says in Hello which leases it still holds.
@@ -37,6 +45,14 @@ class SessionServiceAsyncStub:
         svdfarm.v1.session_service_pb2.SessionRequest,
         svdfarm.v1.session_service_pb2.SessionResponse,
     ]
+
+    GetDemand: grpc.aio.UnaryUnaryMultiCallable[
+        svdfarm.v1.session_service_pb2.GetDemandRequest,
+        svdfarm.v1.session_service_pb2.Demand,
+    ]
+    """How much work there is for a group of workers: what scales the group asks every second.
+    INVALID_ARGUMENT: the model or the group is missing, or the limit is less than 1.
+    """
 
 class SessionServiceServicer(metaclass=abc.ABCMeta):
     """Connects workers to the gateway. A worker dials out and holds one session for as long as it
@@ -49,5 +65,15 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[svdfarm.v1.session_service_pb2.SessionRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[svdfarm.v1.session_service_pb2.SessionResponse], collections.abc.AsyncIterator[svdfarm.v1.session_service_pb2.SessionResponse]]: ...
+
+    @abc.abstractmethod
+    def GetDemand(
+        self,
+        request: svdfarm.v1.session_service_pb2.GetDemandRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[svdfarm.v1.session_service_pb2.Demand, collections.abc.Awaitable[svdfarm.v1.session_service_pb2.Demand]]:
+        """How much work there is for a group of workers: what scales the group asks every second.
+        INVALID_ARGUMENT: the model or the group is missing, or the limit is less than 1.
+        """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -10,7 +10,7 @@ import typer
 
 from farm.cli.options import Address, AsJson, Token
 from farm.cli.server import DEFAULT_HTTP, Data, Device, Http, Model, check_choice, data_folder
-from farm.cli.settings import DEFAULT_ADDRESS, Flags, Settings, hub_token_set
+from farm.settings import DEFAULT_ADDRESS, Flags, Settings, hub_token_set
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from farm.cli.doctor.check import Check, fail, ok, warn
 
 OLDEST = (3, 11)
 NEWEST = (3, 13)
-SERVER = "server"
+SERVER = ("server", "gateway")  # the extras; the first brings the second
 # What is told by name; without any of these, the [server] extra is not installed at all.
 _TOLD = ("torch", "ray", "diffusers")
 _INSTALL = 'pip install "svdfarm[server]"'
@@ -53,7 +53,8 @@ def probe_packages(program: str = "svdfarm") -> list[Package] | None:
     for requirement in wanted:
         marker = requirement.marker
         always = marker is None or marker.evaluate({"extra": ""})
-        if marker is not None and not always and not marker.evaluate({"extra": SERVER}):
+        of_server = marker is not None and any(marker.evaluate({"extra": e}) for e in SERVER)
+        if requirement.name == program or not (always or of_server):
             continue
         try:
             found: str | None = metadata.version(requirement.name)

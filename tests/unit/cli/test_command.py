@@ -12,7 +12,7 @@ import pytest
 
 import farm as package
 from farm.cli.jobs_file.reader import read
-from farm.cli.settings import KEYS, Settings, SettingsInvalid
+from farm.settings import KEYS, Settings, SettingsInvalid
 from tests.running import free_port
 from tests.unit.cli.conftest import Command
 from tests.unit.client.running_farm import RunningFarm

@@ -10,7 +10,7 @@ import pytest
 from farm.cli.durations import told_s
 from farm.cli.estimating import lines
 from farm.cli.pricing import Price
-from farm.cli.settings import SettingsInvalid
+from farm.settings import SettingsInvalid
 from svdfarm import Estimate
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_submit import ONE, TWO, job_name, objects

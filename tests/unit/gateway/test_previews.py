@@ -14,8 +14,8 @@ from PIL import Image
 from farm.gateway.feed import Feed
 from farm.gateway.previews import Previews
 from farm.gateway.server import Gateway
+from farm.jobs.params import PREVIEW_LIMIT_BYTES
 from farm.render.fake import FakeRenderer
-from farm.render.preview import LIMIT_BYTES
 from farm.render.preview import Previews as Wanted
 from farm.render.renderer import Rendered
 from farm.store.records import Lease, ShotKey
@@ -119,7 +119,7 @@ def test_a_preview_that_is_too_large_is_left_out(
     gateway: Gateway, caller: Caller, tmp_path: Path
 ) -> None:
     job = caller.create(caller.shot(step_count=8))
-    device = Counting(b"x" * (LIMIT_BYTES + 1))
+    device = Counting(b"x" * (PREVIEW_LIMIT_BYTES + 1))
     watching = watch(caller, job, previews=True)
     next(watching)
     with rendering(gateway, tmp_path, device):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from farm.jobs.params import RenderParams
+from farm.jobs.params import PREVIEW_LIMIT_BYTES, RenderParams
 from farm.nano.train import VAE_FOLDER
 from farm.render.condition import encode_image
 from farm.render.engine import Engine
@@ -22,7 +22,7 @@ from farm.render.fake import FakeRenderer
 from farm.render.latent_colours import draw_preview, fit_colours
 from farm.render.load import Model
 from farm.render.memory import Memory
-from farm.render.preview import LIMIT_BYTES, Previews, make_jpeg, pick
+from farm.render.preview import Previews, make_jpeg, pick
 from tests.running import IMAGES
 
 
@@ -125,7 +125,7 @@ def test_noise_stays_below_the_limit(side: int, width: int) -> None:
 
     jpeg = make_jpeg(noise)
 
-    assert len(jpeg) <= LIMIT_BYTES
+    assert len(jpeg) <= PREVIEW_LIMIT_BYTES
     assert pixels(jpeg).shape[1] == width
 
 

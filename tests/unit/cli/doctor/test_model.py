@@ -9,8 +9,8 @@ import pytest
 from farm.cli.doctor import model
 from farm.cli.doctor.check import State
 from farm.cli.doctor.model import Hub
-from farm.cli.settings import hub_token_set
 from farm.jobs.params import KNOWN_MODELS, default_model
+from farm.settings import hub_token_set
 
 XT = "stabilityai/stable-video-diffusion-img2vid-xt"
 

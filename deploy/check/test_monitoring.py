@@ -1,0 +1,83 @@
+"""Alerts fire when they should; alerts and dashboard ask for metrics that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.check.chart import CHART, objects, render
+
+RULES = CHART / "files" / "rules.yaml"
+DASHBOARD = CHART / "files" / "dashboard.json"
+_METRIC = re.compile(r"\bsvdfarm_[a-z_]+")
+
+
+def _queries() -> list[str]:
+    rules = yaml.safe_load(RULES.read_text())
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    alerts = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    return [*alerts, *(target["expr"] for panel in panels for target in panel["targets"])]
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not on PATH (Debian's prometheus has it): alerts are not tried")
+    shutil.copy(RULES, tmp_path)
+    shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
+
+    command = [promtool, "test", "rules", "rules_test.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_test_and_says_what_to_do() -> None:
+    rules = [r for g in yaml.safe_load(RULES.read_text())["groups"] for r in g["rules"]]
+    tests = yaml.safe_load(Path(__file__).with_name("rules_test.yaml").read_text())["tests"]
+    fired = {
+        case["alertname"]
+        for test in tests
+        for case in test["alert_rule_test"]
+        if case["exp_alerts"]
+    }
+
+    assert {rule["alert"] for rule in rules} == fired
+    for rule in rules:
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["description"]
+
+
+def test_metrics_that_are_asked_for_are_told() -> None:
+    metrics: Any = pytest.importorskip("farm.gateway.metrics")
+    told = {metric.name for metric in metrics.Metrics().registry.collect()}
+
+    for query in _queries():
+        for name in _METRIC.findall(query):
+            assert re.sub("_(total|bucket)$", "", name) in told, query
+
+
+def test_the_chart_carries_alerts_and_dashboard_unchanged() -> None:
+    rendered = objects(render("multi-gpu"))
+    (rule,) = [found for found in rendered if found["kind"] == "PrometheusRule"]
+    (config,) = [found for found in rendered if found["kind"] == "ConfigMap"]
+
+    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    assert json.loads(config["data"]["svdfarm.json"]) == json.loads(DASHBOARD.read_text())
+
+
+def test_panels_lie_beside_each_other() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken
+        taken |= cells

