@@ -46,7 +46,9 @@ def test_training_goes_on_from_the_weights_in_this_package() -> None:
 )
 @torch.no_grad()
 def test_a_photograph_survives_the_latents(name: str, least_db: float) -> None:
-    vae = AutoencoderKLTemporalDecoder.from_pretrained(NANO_FOLDER / "vae", torch_dtype=torch.float32)
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(
+        NANO_FOLDER / "vae", torch_dtype=torch.float32
+    )
     picture = Image.open(IMAGES / name).convert("RGB")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
