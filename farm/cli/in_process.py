@@ -40,7 +40,9 @@ def load_renderer(
         name = model or default_model(on_gpu=not on_cpu)
         loaded = load(name, device=device, dtype=dtype, revision=revision)
         memory = Memory(model_offload=model_offload, forward_chunking=forward_chunking)
-        renderer = EngineRenderer(Engine(loaded, engine, memory))
+        built = Engine(loaded, engine, memory)
+        built.warm_up(lambda progress: note(str(progress)))
+        renderer = EngineRenderer(built)
     told = f"model {renderer.info.name} on {renderer.device}"
     note(f"{told}: {renderer.note}" if renderer.note else told)
     return renderer

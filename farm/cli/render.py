@@ -68,7 +68,7 @@ def render(
         str | None,
         _number("float32|float16|bfloat16", "[default: float16 on a GPU, else float32]"),
     ] = None,
-    engine: Annotated[str, typer.Option(metavar="default|stock")] = "default",
+    engine: Annotated[str, typer.Option(metavar="default|compiled|stock")] = "default",
     model_offload: Annotated[
         bool, typer.Option("--model-offload", help="Keep idle modules in main memory.")
     ] = False,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _CHOICES: Mapping[str, Sequence[str]] = {
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("float32", "float16", "bfloat16"),
-    "engine": ("default", "stock"),
+    "engine": ("default", "compiled", "stock"),
 }
 _FLAGS = {
     "width_px": "size: width",

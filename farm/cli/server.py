@@ -111,7 +111,7 @@ WorkerCount = Annotated[
     typer.Option("--workers", min=1, help="[default: one a GPU, two on a CPU]", show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
-Engine = Annotated[str, typer.Option("--engine", metavar="default|stock")]
+Engine = Annotated[str, typer.Option("--engine", metavar="default|compiled|stock")]
 Dtype = Annotated[
     str | None,
     typer.Option("--dtype", metavar="float32|float16|bfloat16", show_default=False),
@@ -155,7 +155,7 @@ def up(
 ) -> None:
     """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
-    check_choice("--engine", engine, ("default", "stock"))
+    check_choice("--engine", engine, ("default", "compiled", "stock"))
     from farm.cli.supervisor import FarmProcesses, FarmSettings
 
     settings = Settings.load()
@@ -297,7 +297,7 @@ def worker(
 ) -> None:
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
-    check_choice("--engine", engine, ("default", "stock"))
+    check_choice("--engine", engine, ("default", "compiled", "stock"))
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from farm import __version__
 from farm.cluster.agent import Agent
 from farm.logs import configure_logs
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Worker:
                 keep_freed_memory()
             model = load(config.model, device=config.device, dtype=config.dtype)
             memory = Memory(config.model_offload, config.forward_chunking)
-            renderer = EngineRenderer(Engine(model, config.engine, memory))
+            engine = Engine(model, config.engine, memory)
+            engine.warm_up(lambda progress: log.info("worker.compiling", progress=str(progress)))
+            renderer = EngineRenderer(engine)
             fault = canary.fault(renderer)
         except BaseException:
             self._agent.stop()

@@ -40,7 +40,7 @@ class ServiceArgs(BaseModel):
     ]  # a known name, or a folder that is there in the Pods
     group: Annotated[str, Field(pattern=f"^{PATTERN}$")]
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
-    engine: Literal["default", "stock"] = "default"
+    engine: Literal["default", "compiled", "stock"] = "default"
     device: Literal["cpu", "cuda"] | None = None  # None: cuda where a worker has a GPU
     gpus: Annotated[float, Field(ge=0)] = 1  # of each worker
     cpus: Annotated[float, Field(ge=0)] = 1  # of each worker

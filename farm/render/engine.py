@@ -35,11 +35,13 @@ from farm.render.rewrite.context import Context
 from farm.render.rewrite.errors import NotRewritable
 from farm.render.rewrite.model import rewrite_model
 from farm.render.settings import ClipSettings, settle
+from farm.render.tiny import default_cache_dir
 
 log = logging.getLogger(__name__)
 
-# stock: diffusers' modules as they are. default: the fastest exact ones.
-ENGINES = ("default", "stock")
+# default: diffusers' modules rewritten. compiled: those, compiled for the model's own shape before
+# the first clip. stock: diffusers' modules as they are.
+ENGINES = ("default", "compiled", "stock")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Engine:
         self.model = model
         self.engine = engine
         self._context: Context | None = None
-        if engine == "default":
+        if engine != "stock":
             try:
                 self.model, self._context = rewrite_model(model)
             except NotRewritable as found:
@@ -96,6 +98,13 @@ class Engine:
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._placement = place(self.model, wanted, self._context)
+
+    def warm_up(self, tell: Tell | None = None) -> None:
+        """Does what a compiled engine has to do before its first clip; minutes, the first time."""
+        if self.engine == "compiled":
+            info = self.model.info
+            shape = Shape(info.width_px, info.height_px, info.frame_count)
+            self.compile([shape], default_cache_dir() / "compiled", tell)
 
     def compile(
         self,

@@ -30,7 +30,7 @@ QUICK = ("--model", "tiny", "--device", "cpu", "--size", "64x72", "--frames", "2
         (["--codec", "png", "--crf", "17"], "--crf is 17; allowed: none, as codec png has one"),
         (["--device", "tpu"], "--device is 'tpu'; allowed: auto, cpu, cuda"),
         (["--dtype", "int8"], "--dtype is 'int8'"),
-        (["--engine", "fast"], "--engine is 'fast'; allowed: default, stock"),
+        (["--engine", "fast"], "--engine is 'fast'; allowed: default, compiled, stock"),
         (["--threads", "0"], "--threads"),
         (["--model", "nope"], "'nope'"),
     ],

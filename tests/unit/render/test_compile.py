@@ -146,3 +146,26 @@ def test_a_cache_is_of_one_gpu_model_precision_and_menu(made: Made) -> None:
     }
     assert len(others | {key}) == 4
     assert cache_key(model, [SMALL], "NVIDIA H200") == key
+
+
+def test_a_compiled_engine_warms_up_for_the_models_own_shape(
+    folder: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    engine = Engine(load("tiny", device="cpu", cache_dir=cache_dir), "compiled")
+    asked: list[tuple[list[Shape], Path | None]] = []
+    monkeypatch.setattr(engine, "compile", lambda shapes, kept, _: asked.append((shapes, kept)))
+
+    engine.warm_up()
+
+    assert asked == [([Shape(256, 144, 14)], cache_dir / "svdfarm" / "compiled")]
+    assert engine.numerics.engine == "compiled"
+
+
+def test_other_engines_have_nothing_to_warm_up(made: Made, model: Model) -> None:
+    shapes = set(made.engine._compiled.shapes)
+
+    for engine in (made.engine, Engine(model, "stock")):
+        engine.warm_up()
+
+    assert made.engine._compiled.shapes == shapes

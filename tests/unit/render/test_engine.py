@@ -176,7 +176,9 @@ def test_stage_times_cover_the_clip(
 
 
 def test_an_unknown_engine_is_refused(model: Model) -> None:
-    with pytest.raises(ParamsRejected, match="engine is 'turbo'; allowed: default, stock"):
+    with pytest.raises(
+        ParamsRejected, match="engine is 'turbo'; allowed: default, compiled, stock"
+    ):
         Engine(model, engine="turbo")
 
 
