@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,20 @@ def write_checkpoint(folder: Path, parts: Mapping[str, Any], card: Card) -> None
     with no_progress_bars():
         for name, part in parts.items():
             part.save_pretrained(folder / name)
+            _forget_origin(folder / name)
     libraries = dict.fromkeys(("image_encoder", "feature_extractor"), "transformers")
     classes = {name: type(part).__name__.removesuffix("Pil") for name, part in parts.items()}
     index = {name: [libraries.get(name, "diffusers"), classes[name]] for name in parts}
     write_json(folder / "model_index.json", {"_class_name": PIPELINE, **index})
     write_card(folder, card)
+
+
+def _forget_origin(component: Path) -> None:
+    """A part that was loaded keeps the path of that folder, which is nobody else's."""
+    for config in component.glob("*config.json"):
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        if settings.pop("_name_or_path", None) is not None:
+            write_json(config, settings)
 
 
 def make_scheduler() -> Any:
