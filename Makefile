@@ -29,6 +29,7 @@ nano-eval: setup
 
 # The moving pictures of the README, from the videos of `make demo`.
 pictures: demo
+	mkdir -p docs/images
 	$(BIN)/python examples/sheet.py out/rocket.mp4 out/astronaut.mp4 out/coffee.mp4 out/chelsea.mp4 \
 	  --sheet docs/images/demo.png --gif docs/images/demo.gif
 
