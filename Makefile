@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval test chaos planted check ci proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval bench test chaos planted check ci proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -26,6 +26,10 @@ nano: setup
 nano-eval: setup
 	$(BIN)/pip install --quiet --requirement requirements/nano.txt
 	$(BIN)/python -m farm.nano.evaluate build/nano/model
+
+# The engine beside diffusers, on whatever is here; as BENCH="--parts floor,eager,ours --budget-s 560".
+bench: setup
+	$(BIN)/python -m benchmarks.bench_engine $(BENCH)
 
 test: setup
 	$(BIN)/python -m pytest
