@@ -149,10 +149,11 @@ def measure_idle(bench: Bench, engine: Engine) -> None:
     kernels = []
     for event in watch.events() or ():
         span = (event.time_range.start, event.time_range.end)
-        if event.name in {_DECODE, _DENOISE}:
-            starts.setdefault(event.name, span[0])
-        elif "CUDA" in str(event.device_type):
+        on_gpu = "CUDA" in str(event.device_type)
+        if event.name not in marked and on_gpu:
             kernels.append(span)
+        elif event.name in marked and not on_gpu:
+            starts.setdefault(event.name, span[0])
     if set(starts) != {_DECODE, _DENOISE} or not kernels:
         bench.leave_out("idle_fraction", "the profiler saw no kernels")
         return

@@ -32,6 +32,7 @@ class Guide:
 
     def __init__(self, model: Model, work: Work) -> None:
         self.work = work
+        self.is_finite: bool | None = None  # of the last clip whose stages were measured
         self.pipe: Any = StableVideoDiffusionPipeline(
             vae=model.vae,
             image_encoder=model.image_encoder,
@@ -79,6 +80,7 @@ class Guide:
                 made = originals[name](*args, **options)
                 wait(self.work.device)
                 spent[names[name]] += time.perf_counter() - started
+                self.is_finite = bool(torch.isfinite(made).all())  # the decoder's is the last
                 return made
 
             return call
@@ -140,6 +142,7 @@ def measure_recipe(bench: Bench) -> None:
         second_s = guide.clip(bench.picture(1), 1, bench.path("recipe"))
     bench.add(recipe={"mode": mode, "first_clip_s": round(first_s, 1)})
     measure(bench, guide, "recipe", second_s)
+    torch._dynamo.reset()  # and with it the memory of its graphs
 
 
 def measure(bench: Bench, guide: Guide, name: str, warm_s: float) -> None:
@@ -160,7 +163,7 @@ def measure(bench: Bench, guide: Guide, name: str, warm_s: float) -> None:
         stages = guide.stages_ms(bench.picture(0), 0, bench.path(name))
         if "step" in stages:
             bench.add(step_ms={name: stages.pop("step")})
-        bench.add(stage_ms={name: stages})
+        bench.add(stage_ms={name: stages}, finite={name: guide.is_finite})
 
 
 def write_video(frames: Any, path: Path) -> None:
