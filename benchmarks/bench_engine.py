@@ -189,7 +189,9 @@ def run(bench: Bench, options: argparse.Namespace) -> None:
 
 def show(figures: dict[str, object]) -> None:
     """The tables of a file."""
-    print(f"\n{figures['gpu']}, SVD-XT\n\n{speed_table(figures)}\n\n{target_table(figures)}")
+    print(f"\n{figures['gpu']}, SVD-XT\n\n{speed_table(figures)}")
+    if figures["gpu"] != "cpu":  # a GPU's targets
+        print(f"\n{target_table(figures)}")
     if isinstance(tiny := figures.get(TINY.name), dict):
         print(f"\n{TINY.name}\n\n{speed_table(tiny)}")
 

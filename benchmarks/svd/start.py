@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.svd.architecture import make_model
 from benchmarks.svd.bench import Bench
+from benchmarks.svd.cost import wait
 from benchmarks.svd.gpu import forget_peak
 from farm.render.checkpoint import write_checkpoint
 from farm.render.folder import Card
@@ -85,9 +86,7 @@ def work(began: float, folder: str, cache: Path, shape: str) -> None:
     ends: list[float] = []
 
     def on_step(*_: Any) -> None:
-        import torch
-
-        torch.cuda.synchronize()
+        wait(model.device)
         ends.append(time.time())
 
     engine.render(Image.new("RGB", (width, height)), params, on_step)
