@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval pictures bench test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -32,6 +32,10 @@ pictures: demo
 	mkdir -p docs/images
 	$(BIN)/python examples/sheet.py out/rocket.mp4 out/astronaut.mp4 out/coffee.mp4 out/chelsea.mp4 \
 	  --sheet docs/images/demo.png --gif docs/images/demo.gif
+
+# The engine beside diffusers, on whatever is here; as BENCH="--parts floor,eager,ours --budget-s 560".
+bench: setup
+	$(BIN)/python -m benchmarks.bench_engine $(BENCH)
 
 test: setup
 	$(BIN)/python -m pytest

@@ -29,11 +29,15 @@ class Reason(enum.StrEnum):
 
 
 class MemoryProfile(enum.IntEnum):
-    """How much less memory than it was started with a worker is to render with."""
+    """How many of the engine's memory profiles below its own a worker is to render with.
+
+    fast, balanced, low (farm.render.memory); a worker that has the last one keeps it. The pixels
+    are equal to within rounding. The names are the wire's.
+    """
 
     AS_STARTED = 0
-    OFFLOAD = 1  # each part of the model on the device for its turn only: the same pixels
-    SMALLEST = 2  # feed-forward layers in chunks as well: pixels equal to within rounding
+    OFFLOAD = 1
+    SMALLEST = 2
 
 
 @dataclass(frozen=True)

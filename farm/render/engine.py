@@ -196,6 +196,7 @@ class Engine:
             "cuda": torch.version.cuda if on_gpu else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
             "model_offload": self.memory.model_offload,
+            "values_at_once": self.memory.values_at_once,
         }
 
     def _render_clip(

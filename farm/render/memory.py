@@ -1,10 +1,12 @@
-"""The guide's memory tricks, each a setting of its own.
+"""The guide's memory tricks, each a setting of its own, and named settings of them together.
 
-The third trick, a small decode_chunk_size, changes the pixels and is a parameter of the clip.
+The guide's third trick, a small decode_chunk_size, changes the pixels and is a parameter of the
+clip. In its place the decoder works on fewer values at once, which is exact.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 
 from farm.jobs.retry import MemoryProfile
 from farm.render.load import Model
+from farm.render.rewrite.decoder import VALUES_AT_ONCE, Decoder
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,45 @@ class Memory:
     forward_chunking: the UNet's feed-forward layers run picture by picture. The frames are equal
         to within 1e-4 of [0, 1] in float32: matrix products of another shape round differently,
         by how much depends on the processor (1.2e-5 was the most that was seen).
+    values_at_once: how many values the rewritten decoder's largest intermediate tensor has. The
+        frames are equal to within the same rounding. Stock modules decode as ever.
     """
 
     model_offload: bool = False
     forward_chunking: bool = False
+    values_at_once: int = VALUES_AT_ONCE
 
     def at(self, profile: MemoryProfile) -> Memory:
-        """These settings, or smaller ones where `profile` asks for them."""
+        """These settings, or as many named profiles further down as `profile` says."""
+        ladder = tuple(PROFILES.values())
+        reached = max(step for step, named in enumerate(ladder) if self.lesser(named) == self)
+        return self.lesser(ladder[min(reached + profile, len(ladder) - 1)])
+
+    def lesser(self, other: Memory) -> Memory:
+        """Of each setting the one of the two that needs less memory."""
         return Memory(
-            model_offload=self.model_offload or profile >= MemoryProfile.OFFLOAD,
-            forward_chunking=self.forward_chunking or profile >= MemoryProfile.SMALLEST,
+            self.model_offload or other.model_offload,
+            self.forward_chunking or other.forward_chunking,
+            min(self.values_at_once, other.values_at_once),
         )
+
+
+# From the fastest down; an attempt that ran out of memory is followed by one with the next.
+PROFILES: Mapping[str, Memory] = {
+    "fast": Memory(),
+    "balanced": Memory(values_at_once=2**28),
+    "low": Memory(model_offload=True, forward_chunking=True, values_at_once=2**27),
+}
+# What each profile wants free; the last takes whatever there is.
+_WANTED_BYTES = {"fast": 40 * 2**30, "balanced": 20 * 2**30}
+
+
+def choose_profile(free_bytes: int | None) -> str:
+    """The name of the fastest profile for so much free memory on the GPU; None: there is none."""
+    if free_bytes is None:
+        return "fast"
+    fitting = (name for name, wanted in _WANTED_BYTES.items() if free_bytes >= wanted)
+    return next(fitting, "low")
 
 
 @dataclass
@@ -66,6 +97,8 @@ def place(model: Model, memory: Memory, context: nn.Module | None = None) -> Pla
     The order of the hooks is the pipeline's `model_cpu_offload_seq`: a module's first call sends
     the one before it back to main memory.
     """
+    if isinstance(model.vae.decoder, Decoder):
+        model.vae.decoder.values_at_once = memory.values_at_once
     if memory.forward_chunking:
         model.unet.enable_forward_chunking()
     if context is not None:

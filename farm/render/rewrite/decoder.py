@@ -61,13 +61,14 @@ class Decoder(nn.Module):
         chunks = torch.split(x, split_evenly(len(x), self.values_at_once // stage.values_of(x)))
         if len(chunks) == 1:
             return stage(x)  # type: ignore[no-any-return]
-        # Written in place: a list of results beside their concatenation would be twice the clip.
+        # Written in place: a list of results beside their concatenation would be twice the clip,
+        # and so would a result beside what it was made of, where that has its shape.
         done: Tensor | None = None
         start = 0
         for chunk in chunks:
             part = stage(chunk)
             if done is None:
-                done = _empty_like(part, len(x))
+                done = x if _alike(part, x) else _empty_like(part, len(x))
             done[start : start + len(part)] = part
             start += len(part)
         assert done is not None
@@ -197,3 +198,8 @@ def _empty_like(part: Tensor, count: int) -> Tensor:
         device=part.device,
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
     )
+
+
+def _alike(part: Tensor, whole: Tensor) -> bool:
+    """Whether each frame lies in memory as those of `whole` do."""
+    return part.shape[1:] == whole.shape[1:] and part.stride() == whole.stride()

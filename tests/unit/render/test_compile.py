@@ -85,10 +85,10 @@ def test_a_shape_that_is_not_on_the_menu_renders_uncompiled_and_says_so(
     assert told.compiled == "64x64x2, 64x64x3"
 
 
-def test_offload_and_its_end_need_no_other_graph(
+def test_a_smaller_memory_profile_and_its_end_need_no_other_graph(
     made: Made, picture: Image.Image, small: RenderParams
 ) -> None:
-    for profile in (MemoryProfile.OFFLOAD, MemoryProfile.AS_STARTED):
+    for profile in (MemoryProfile.SMALLEST, MemoryProfile.AS_STARTED):
         made.engine.use_memory(profile)
         made.engine.render(picture, small)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from farm.jobs.retry import MemoryProfile
 from farm.render.engine import ENGINES, Engine
 from farm.render.errors import RenderCancelled
 from farm.render.load import Model, load
-from farm.render.memory import Memory
+from farm.render.memory import PROFILES, Memory, choose_profile
+from farm.render.rewrite.decoder import Decoder
 
 
 @pytest.fixture
@@ -153,19 +155,86 @@ def test_a_smaller_profile_is_taken_and_left_again(
 ) -> None:
     expected = Engine(model).render(picture, small).frames
     engine = Engine(fresh())
+    steps = {
+        MemoryProfile.AS_STARTED: "fast",
+        MemoryProfile.OFFLOAD: "balanced",
+        MemoryProfile.SMALLEST: "low",
+    }
     for profile in (*MemoryProfile, MemoryProfile.OFFLOAD, MemoryProfile.AS_STARTED):
         engine.use_memory(profile)
         frames = engine.render(picture, small).frames
-        assert engine.environment()["model_offload"] is (profile >= MemoryProfile.OFFLOAD)
-        assert engine.numerics.forward_chunking is (profile is MemoryProfile.SMALLEST)
-        if profile is MemoryProfile.SMALLEST:
-            assert np.allclose(frames, expected, atol=1e-4)
-        else:
-            assert np.array_equal(frames, expected)
+        named = PROFILES[steps[profile]]
+        assert engine.memory == named
+        assert engine.environment()["model_offload"] is named.model_offload
+        assert engine.environment()["values_at_once"] == named.values_at_once
+        assert engine.numerics.forward_chunking is named.forward_chunking
+        assert engine.model.vae.decoder.values_at_once == named.values_at_once
+        assert np.allclose(frames, expected, atol=1e-4)
     assert not hasattr(engine.model.unet, "_hf_hook")
     assert chunk_sizes(engine) == {None}
 
 
-def test_a_profile_never_takes_more_than_the_engine_was_made_with() -> None:
-    least = Memory(model_offload=True, forward_chunking=True)
-    assert {least.at(profile) for profile in MemoryProfile} == {least}
+def test_stock_modules_take_every_profile(
+    fresh: Callable[[], Model], model: Model, picture: Image.Image, small: RenderParams
+) -> None:
+    expected = Engine(model, "stock").render(picture, small).frames
+    for memory in PROFILES.values():
+        engine = Engine(fresh(), "stock", memory)
+        assert not isinstance(engine.model.vae.decoder, Decoder)
+        assert np.allclose(engine.render(picture, small).frames, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("started", "steps", "expected"),
+    [
+        ("fast", 0, "fast"),
+        ("fast", 1, "balanced"),
+        ("fast", 2, "low"),
+        ("balanced", 0, "balanced"),
+        ("balanced", 1, "low"),
+        ("balanced", 2, "low"),
+        ("low", 0, "low"),
+        ("low", 1, "low"),
+        ("low", 2, "low"),
+    ],
+)
+def test_running_out_of_memory_goes_down_the_profiles(
+    started: str, steps: int, expected: str
+) -> None:
+    assert PROFILES[started].at(MemoryProfile(steps)) == PROFILES[expected]
+
+
+def test_settings_that_are_no_profile_are_kept_on_the_way_down() -> None:
+    offloaded = Memory(model_offload=True)
+    assert offloaded.at(MemoryProfile.AS_STARTED) == offloaded
+    assert offloaded.at(MemoryProfile.OFFLOAD) == Memory(
+        model_offload=True, values_at_once=PROFILES["balanced"].values_at_once
+    )
+    assert offloaded.at(MemoryProfile.SMALLEST) == PROFILES["low"]
+    tinier = dataclasses.replace(PROFILES["low"], values_at_once=1)
+    assert {tinier.at(profile) for profile in MemoryProfile} == {tinier}
+
+
+def test_each_profile_needs_less_than_the_one_before() -> None:
+    ladder = list(PROFILES.values())
+    for above, below in itertools.pairwise(ladder):
+        assert above != below
+        assert above.lesser(below) == below
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "expected"),
+    [
+        (139, "fast"),
+        (40, "fast"),
+        (39.9, "balanced"),
+        (22, "balanced"),
+        (20, "balanced"),
+        (19.9, "low"),
+        (0, "low"),
+        (None, "fast"),
+    ],
+)
+def test_free_memory_chooses_the_profile(free_gib: float | None, expected: str) -> None:
+    free_bytes = None if free_gib is None else int(free_gib * 2**30)
+    assert choose_profile(free_bytes) == expected
