@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping
@@ -63,14 +64,16 @@ class Worker:
             from farm.render.cpu import keep_freed_memory, use_threads
             from farm.render.engine import Engine
             from farm.render.load import load
-            from farm.render.memory import Memory
+            from farm.render.memory import PROFILES, Memory, choose_profile, free_bytes
             from farm.render.renderer import EngineRenderer
 
             if config.threads is not None:
                 use_threads(config.threads)
                 keep_freed_memory()
             model = load(config.model, device=config.device, dtype=config.dtype)
-            memory = Memory(config.model_offload, config.forward_chunking)
+            profile = choose_profile(free_bytes(model.device))
+            memory = PROFILES[profile].lesser(Memory(config.model_offload, config.forward_chunking))
+            log.info("worker.memory", profile=profile, **dataclasses.asdict(memory))
             engine = Engine(model, config.engine, memory)
             engine.warm_up(lambda progress: log.info("worker.compiling", progress=str(progress)))
             renderer = EngineRenderer(engine)

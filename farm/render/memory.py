@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from accelerate import cpu_offload_with_hook  # type: ignore[import-untyped]
 from torch import nn
 
@@ -66,6 +67,11 @@ def choose_profile(free_bytes: int | None) -> str:
         return "fast"
     fitting = (name for name, wanted in _WANTED_BYTES.items() if free_bytes >= wanted)
     return next(fitting, "low")
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What is free on a GPU now; None for another device."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 @dataclass

@@ -527,17 +527,17 @@ class Assign(google.protobuf.message.Message):
         MEMORY_PROFILE_UNSPECIFIED: Assign._MemoryProfile.ValueType  # 0
         """As the worker was started."""
         OFFLOAD: Assign._MemoryProfile.ValueType  # 1
-        """Each part of the model is on the device for its turn only; the same pixels."""
+        """One memory profile down from what the worker started with; pixels equal to within rounding."""
         SMALLEST: Assign._MemoryProfile.ValueType  # 2
-        """Feed-forward layers in chunks as well; pixels equal to within rounding."""
+        """Two profiles down."""
 
     class MemoryProfile(_MemoryProfile, metaclass=_MemoryProfileEnumTypeWrapper): ...
     MEMORY_PROFILE_UNSPECIFIED: Assign.MemoryProfile.ValueType  # 0
     """As the worker was started."""
     OFFLOAD: Assign.MemoryProfile.ValueType  # 1
-    """Each part of the model is on the device for its turn only; the same pixels."""
+    """One memory profile down from what the worker started with; pixels equal to within rounding."""
     SMALLEST: Assign.MemoryProfile.ValueType  # 2
-    """Feed-forward layers in chunks as well; pixels equal to within rounding."""
+    """Two profiles down."""
 
     LEASE_FIELD_NUMBER: builtins.int
     PARAMS_FIELD_NUMBER: builtins.int
