@@ -15,10 +15,10 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from farm.jobs.params import PREVIEW_LIMIT_BYTES, RenderParams
-from farm.nano.train import VAE_FOLDER
 from farm.render.condition import encode_image
 from farm.render.engine import Engine
 from farm.render.fake import FakeRenderer
+from farm.render.folder import NANO_FOLDER
 from farm.render.latent_colours import draw_preview, fit_colours
 from farm.render.load import Model
 from farm.render.memory import Memory
@@ -87,7 +87,9 @@ def test_colours_are_fitted_once(
 
 
 def test_the_latents_of_a_photograph_look_like_it(model: Model) -> None:
-    vae = AutoencoderKLTemporalDecoder.from_pretrained(VAE_FOLDER, torch_dtype=torch.float32)
+    vae = AutoencoderKLTemporalDecoder.from_pretrained(
+        NANO_FOLDER / "vae", torch_dtype=torch.float32
+    )
     trained = dataclasses.replace(model, vae=vae.eval())
     photo = Image.open(IMAGES / "rocket.jpg").convert("RGB").resize((128, 128))
     given = torch.tensor(np.array(photo)).permute(2, 0, 1)[None] / 127.5 - 1
