@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -136,13 +136,16 @@ class CompileCache:
         saved = self._artifacts.save_cache_artifacts()
         if saved is None:
             return
-        unfinished = self.path.with_suffix(f".{os.getpid()}")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished.write_bytes(saved[0])
-            unfinished.replace(self.path)
+            # A folder of several machines' may hold another process of this number.
+            with tempfile.TemporaryDirectory(
+                prefix=".unfinished-", dir=self.path.parent
+            ) as scratch:
+                unfinished = Path(scratch) / self.path.name
+                unfinished.write_bytes(saved[0])
+                unfinished.replace(self.path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             log.warning("compile.cache_unwritable", extra={"path": str(self.path), "error": error})
 
 

@@ -25,6 +25,7 @@ template:
         env:
           - {name: HOME, value: /tmp}
           - {name: HF_HUB_CACHE, value: /models}
+          - {name: XDG_CACHE_HOME, value: /models/cache}
           {{- with .Values.modelCache.hubToken }}
           {{- if .existingSecret }}
           {{- include "svdfarm.secretVariable" (list "HF_TOKEN" .existingSecret .key) | nindent 10 }}

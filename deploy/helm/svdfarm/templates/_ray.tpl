@@ -119,6 +119,8 @@ spec:
           value: {{ add (int $root.Values.workers.drainSeconds) 10 | quote }}
         - {name: FARM_ADDRESS, value: {{ include "svdfarm.usersAddress" $root | quote }}}
         - {name: HF_HUB_CACHE, value: /models}
+        # Hashes of the models' files, and what `engine: compiled` compiled.
+        - {name: XDG_CACHE_HOME, value: /models/cache}
         {{- with $root.Values.modelCache.hubToken }}
         {{- if .existingSecret }}
         {{- include "svdfarm.secretVariable" (list "HF_TOKEN" .existingSecret .key) | nindent 8 }}
