@@ -27,6 +27,7 @@ from farm.cli import (
     workers,
 )
 from farm.cli.exits import CommandFailed, Exit
+from farm.cli.interrupts import insistent_interrupt
 from farm.cli.options import Address, Token
 from farm.cli.tables import printable
 from farm.settings import Flags, SettingsInvalid
@@ -116,7 +117,8 @@ for _verbs in (
 def run(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code. A user's mistake never shows a traceback."""
     try:
-        code: Any = app(args, prog_name="farm", standalone_mode=False)
+        with insistent_interrupt():
+            code: Any = app(args, prog_name="farm", standalone_mode=False)
         sys.stdout.flush()
     except CommandFailed as error:
         return _fail(str(error), error.code)

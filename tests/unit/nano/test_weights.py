@@ -48,7 +48,8 @@ def test_the_weights_are_small_and_the_ones_the_model_card_describes() -> None:
     for file in files:
         name = file.relative_to(NANO_FOLDER).as_posix()
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        assert re.search(rf"{re.escape(name)}.*{digest}", card), f"{name} is not in the card"
+        line = rf"`{re.escape(name)}`, {file.stat().st_size:,} bytes, SHA-256\n`{digest}`"
+        assert re.search(line, card), f"{name} is not in the card"
 
 
 def test_nano_says_what_it_is(engine: Engine) -> None:

@@ -93,7 +93,9 @@ def test_a_configuration_that_makes_no_sense_is_refused(
 
 
 def test_an_unknown_model_is_told_what_there_is() -> None:
-    with pytest.raises(ModelUnavailable, match=r"no model 'svd-xxl'.*svd, svd-xt, tiny.*folder"):
+    with pytest.raises(
+        ModelUnavailable, match=r"no model 'svd-xxl'.*svd, svd-xt, nano, tiny.*folder"
+    ):
         describe("svd-xxl")
 
 
