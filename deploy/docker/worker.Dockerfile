@@ -21,9 +21,9 @@ LABEL org.opencontainers.image.title="svdfarm-worker" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# KubeRay starts Ray and asks for its health with these.
+# KubeRay starts Ray and asks for its health with the first three; `--engine compiled` compiles with the others.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends bash grep wget \
+    && apt-get install --yes --no-install-recommends bash grep wget g++ gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 svdfarm \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /bin/bash svdfarm

@@ -115,15 +115,19 @@ def worker_app(
     gpus: float,
     resources: Mapping[str, float] | None = None,
     worker: type[Worker] = Worker,
+    start_limit: int = 2,
 ) -> serve.Application:
-    """The Serve application of `count` workers, each with its share of Ray's resources."""
+    """The Serve application of `count` workers, each with its share of Ray's resources.
+
+    After `start_limit` failed starts Serve gives the deployment up.
+    """
     replicas = {"num_replicas": count} if isinstance(count, int) else {"autoscaling_config": count}
     configure = serve.deployment(
         name="worker",
         **replicas,
         ray_actor_options={"num_cpus": cpus, "num_gpus": gpus, "resources": dict(resources or {})},
         max_ongoing_requests=1,
-        max_constructor_retry_count=2,
+        max_constructor_retry_count=start_limit,
         health_check_period_s=2,
         health_check_timeout_s=10,
         graceful_shutdown_wait_loop_s=0.1,

@@ -15,7 +15,7 @@ spec:
       image: {{ include "svdfarm.image" (list . .Values.images.gateway) }}
       imagePullPolicy: {{ .Values.images.pullPolicy }}
       # Named, as there may be no worker yet that would tell it: groups start at the first shot of their model.
-      args: [gateway, --model, {{ .Values.gateway.defaultModel | default (first .Values.workers.groups).model | quote }}]
+      args: [gateway, --model, {{ .Values.gateway.defaultModel | default (base (first .Values.workers.groups).model) | quote }}]
       env:
         - {name: FARM_ADDRESS, value: "0.0.0.0:50051"}
         - {name: FARM_WORKER_ADDRESS, value: "0.0.0.0:50052"}

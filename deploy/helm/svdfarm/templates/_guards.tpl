@@ -11,8 +11,8 @@
 
 {{- define "svdfarm.guardNames" -}}
 {{- $name := include "svdfarm.fullname" . -}}
-{{- if gt (len $name) 47 -}}
-{{- fail (printf "the release is called %q, %d characters; KubeRay allows 47. Take a shorter release name, or set fullnameOverride." $name (len $name)) -}}
+{{- if gt (len $name) 42 -}}
+{{- fail (printf "the release is called %q, %d characters; 42 leave room for what KubeRay and Kubernetes put behind it. Take a shorter release name, or set fullnameOverride." $name (len $name)) -}}
 {{- end -}}
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "the release is called %q; KubeRay allows small letters, digits and hyphens, beginning with a letter. Take another release name, or set fullnameOverride." $name) -}}
@@ -126,6 +126,11 @@
 {{- end -}}
 {{- if and $folder (not $cache.persistence.existingClaim) -}}
 {{- fail (printf "the model %s is a folder: name the claim that holds it in modelCache.persistence.existingClaim." $folder) -}}
+{{- end -}}
+{{- range .Values.workers.groups -}}
+{{- if and (hasPrefix "/" .model) (eq (int .minPods) 0) -}}
+{{- fail (printf "workers.groups: %s may have no Pod, and the gateway learns of the folder %s from a worker that serves it: shots for it would be refused. Take minPods 1." .name .model) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

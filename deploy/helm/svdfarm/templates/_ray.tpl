@@ -30,6 +30,8 @@ applications:
 {{- define "svdfarm.rayVariables" -}}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 - {name: RAY_ENABLE_UV_RUN_RUNTIME_ENV, value: "0"}
+# Serve's own limit of failed starts, a replica; the application's is as high.
+- {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000000"}
 - {name: HOME, value: /tmp}
 {{ include "svdfarm.tokenVariable" . }}
 {{- end }}
