@@ -22,8 +22,8 @@ from farm.cluster.group import PATTERN, resource_name, told_group
 from farm.cluster.replica import Worker, WorkerConfig, worker_app
 from farm.settings import Settings
 
-# A group starts for as long as it is wanted: the hub or a node may be away for hours, and what Serve
-# has given up once it starts again only by a change of the application.
+# A group starts for as long as it is wanted: the hub or a node may be away for hours, and what
+# Serve has given up once it starts again only by a change of the application.
 _START_LIMIT = 1_000_000
 _SHARE = 0.001  # of the group's resource: a node has one, and so as many workers as GPUs
 
