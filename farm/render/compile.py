@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -102,25 +102,14 @@ def _stance(name: str) -> AbstractContextManager[Any]:
     return torch.compiler.set_stance(name)  # type: ignore[no-any-return]
 
 
-class Artifacts(Protocol):
-    """torch.compiler's own two functions; a test has others."""
-
-    def save_cache_artifacts(self) -> tuple[bytes, Any] | None:
-        """What was compiled in this process, as bytes."""
-
-    def load_cache_artifacts(self, saved: bytes, /) -> Any:
-        """Make it known to this process."""
-
-
 class CompileCache:
     """What one kind of machine compiled, kept for its next process.
 
     A file holds code, and is trusted as the folder's owner is: it is never sent anywhere.
     """
 
-    def __init__(self, folder: Path, key: str, artifacts: Artifacts = torch.compiler) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"{key}.bin"
-        self._artifacts = artifacts
 
     def load(self) -> bool:
         """Whether there was something that torch took."""
@@ -129,11 +118,11 @@ class CompileCache:
         except OSError:
             return False
         # torch compares a checksum, and makes None of a damaged file.
-        return self._artifacts.load_cache_artifacts(saved) is not None
+        return torch.compiler.load_cache_artifacts(saved) is not None
 
     def save(self) -> None:
         """Keep what this process compiled; one that cannot be written costs time, not a clip."""
-        saved = self._artifacts.save_cache_artifacts()
+        saved = torch.compiler.save_cache_artifacts()
         if saved is None:
             return
         try:

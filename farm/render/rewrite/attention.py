@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from farm.render.rewrite.errors import require
 
 
 class SelfAttention(nn.Module):
-    """Over the tokens of each frame, or over the frames of each token.
-
-    `kernel` is torch's kernel for the core; None leaves the choice to torch.
-    """
+    """Over the tokens of each frame, or over the frames of each token."""
 
     def __init__(self, stock: Attention) -> None:
         super().__init__()
@@ -28,7 +21,6 @@ class SelfAttention(nn.Module):
         self.scale = stock.scale
         self.qkv = _stack([stock.to_q, stock.to_k, stock.to_v])
         self.out = stock.to_out[0]
-        self.kernel: SDPBackend | None = None
 
     def over_tokens(self, x: Tensor) -> Tensor:
         """`x` is (frame, token, channel); each frame's tokens see one another."""
@@ -55,9 +47,7 @@ class SelfAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Of (batch, head, position, width); the same shape."""
-        chosen: Any = contextlib.nullcontext() if self.kernel is None else sdpa_kernel(self.kernel)
-        with chosen:
-            return functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
+        return functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
 
 
 def check_plain(stock: Attention) -> None:

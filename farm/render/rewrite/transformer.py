@@ -122,9 +122,3 @@ class TemporalBlock(nn.Module):
         x = self.told.of(context) + x
         out: Tensor = self.feed_forward(self.norm3(x)) + x
         return out
-
-
-def find_attention(module: nn.Module) -> list[tuple[str, Any]]:
-    """The self-attentions of a rewritten module, each with "tokens" or "frames"."""
-    kinds = {SpatialBlock: "tokens", TemporalBlock: "frames"}
-    return [(kinds[type(m)], m.attention) for m in module.modules() if type(m) in kinds]

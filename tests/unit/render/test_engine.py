@@ -13,7 +13,7 @@ from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.engine import Engine
 from farm.render.errors import ClipNotFinite, ImageRejected, ParamsRejected, RenderCancelled
 from farm.render.load import Model, load
-from farm.render.rewrite.transformer import find_attention
+from farm.render.rewrite.attention import SelfAttention
 
 
 @pytest.fixture
@@ -140,7 +140,9 @@ def test_keys_as_large_as_svds_overflow_nothing(
     half: Engine, picture: Image.Image, small: RenderParams
 ) -> None:
     # Of SVD's real weights the keys are large (OneDiff: attention summed in half precision fails).
-    for _, attention in find_attention(half.model.unet):
+    attentions = [m for m in half.model.unet.modules() if isinstance(m, SelfAttention)]
+    assert attentions
+    for attention in attentions:
         width = attention.qkv.out_features // 3
         attention.qkv.weight.data[width : 2 * width] *= 1000
 
