@@ -72,8 +72,8 @@ class Stage:
 # last, with less noise, for detail. The length is the usual one from the start: a position in time
 # that was never seen is one where the picture dissolves.
 STAGES = (
-    Stage(0.6, 0.7, (Shape(4, 14, 64, 64),)),
-    Stage(0.4, 0.4, (Shape(2, 14, 96, 96), Shape(1, 14, 128, 128), Shape(2, 25, 64, 64))),
+    Stage(0.6, 1.5, (Shape(4, 14, 64, 64),)),
+    Stage(0.4, 0.8, (Shape(2, 14, 96, 96), Shape(1, 14, 128, 128), Shape(2, 25, 64, 64))),
 )
 
 

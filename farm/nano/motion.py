@@ -16,13 +16,13 @@ from torch.nn import functional
 from farm.nano.pictures import Pictures, crop, vary
 
 # Mean speed in pixels a frame at motion_bucket_id 0 and 7 fps; bucket 255 is eight times as fast.
-SLOWEST_PX = 0.25
+SLOWEST_PX = 0.125
 BUCKET_RATIO = 8.0
 BUCKET_MAX = 255
 REFERENCE_FPS = 7
 FPS_RANGE = (3, 30)
 # Every speed in it has a motion_bucket_id at some fps in that range.
-SPEED_RANGE_PX = (0.1, 2.5)
+SPEED_RANGE_PX = (0.05, 1.25)
 
 ZOOM_MAX = math.log(1.8)  # over a whole clip
 TURN_MAX = 0.5  # radians, likewise

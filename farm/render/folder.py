@@ -19,7 +19,7 @@ CARD_FILE = "svdfarm.json"
 
 # The weights in this package; farm.nano trains them.
 NANO_FOLDER = Path(__file__).parents[1] / "nano" / "weights"
-NANO_VERSION = 1  # counts up with every change of them
+NANO_VERSION = 2  # counts up with every change of them
 
 # The UNet's sample_size in both of Stability's checkpoints. It is not their size: 96 x 8 is 768
 # square, and they were trained on, and StableVideoDiffusionPipeline defaults to, 1024x576.
