@@ -68,9 +68,10 @@ class Stage:
     shapes: tuple[Shape, ...]
 
 
-# Small clips teach how pictures move at a seventh of the price; the sizes that people ask for come
-# last, with less noise, for detail. The length is the usual one from the start: a position in time
-# that was never seen is one where the picture dissolves.
+# Small clips teach how pictures move at a seventh of the price, with so much noise as leaves the
+# camera's way open: where that is not found early in sampling, clips melt towards their end. The
+# sizes that people ask for come last, with less noise, for detail. The length is the usual one from
+# the start: a position in time that was never seen is one where the picture dissolves.
 STAGES = (
     Stage(0.6, 1.5, (Shape(4, 14, 64, 64),)),
     Stage(0.4, 0.8, (Shape(2, 14, 96, 96), Shape(1, 14, 128, 128), Shape(2, 25, 64, 64))),
