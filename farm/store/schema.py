@@ -200,6 +200,21 @@ delivery = Table(
 Index("ix_delivery_job_id", delivery.c.job_id)
 Index("ix_delivery_next_time_s", delivery.c.next_time_s)
 
+# Who may call. The secret is 32 random bytes that only their holder has.
+token = Table(
+    "token",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("display_name", String(128), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),  # a sorted JSON list
+    Column("create_time_s", Float, nullable=False),
+    Column("expire_time_s", Float, nullable=True),  # null: never
+    Column("revoke_time_s", Float, nullable=True),  # null: it is good
+    Column("use_time_s", Float, nullable=True),  # its last use, to within a minute
+)
+
 # One row: which farm this is. See farm/store/identity.py.
 farm = Table(
     "farm",
