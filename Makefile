@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval pictures bench test chaos power planted check ci deploy-check manifests proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -44,7 +44,11 @@ test: setup
 chaos: setup
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-# Whether that finds bugs that are put in for it.
+# Cuts the power of a farm's gateway at a thousand moments; as POWER="--cuts 50 --seed 3".
+power: setup
+	$(BIN)/python -m tests.chaos.power $(POWER)
+
+# Whether those find bugs that are put in for it.
 planted: setup
 	$(BIN)/python -m tests.chaos.planted
 
