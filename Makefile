@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 # Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
 LOCKED := install --quiet --require-hashes --no-deps
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
+.PHONY: setup demo nano nano-eval pictures bench test chaos power planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
@@ -49,7 +49,11 @@ test: setup
 chaos: setup
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-# Whether that finds bugs that are put in for it.
+# Cuts the power of a farm's gateway at a thousand moments; as POWER="--cuts 50 --seed 3".
+power: setup
+	$(BIN)/python -m tests.chaos.power $(POWER)
+
+# Whether those find bugs that are put in for it.
 planted: setup
 	$(BIN)/python -m tests.chaos.planted
 
