@@ -99,6 +99,7 @@ def up(
         forward_chunking=forward_chunking,
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
+        worker_token=settings.find("worker_token", None),
     )
     if wanted.worker_address is not None and wanted.worker_address.endswith(":0"):
         raise CommandFailed("--worker-address has port 0; the workers need to know it: give one")
@@ -169,6 +170,7 @@ def gateway(
             direct_upload=settings.get("direct_upload", direct_upload, False),
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
+            worker_token=settings.find("worker_token", None),
             default_model=model,
             webhooks=webhooks,
             retention_s=retention_s,
@@ -215,6 +217,7 @@ def worker(
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
@@ -226,15 +229,17 @@ def worker(
     configure_logs()
     address = settings.get("gateway", gateway or flags.address, DEFAULT_ADDRESS)
     wanted_model = _model(settings.find("model", model))
+    wanted_token = settings.worker_token(token or flags.token)
     stop = _stop_on_signals()
     if stop_on_eof:
         _terminate_on_eof()
     try:
         if wanted_model is not None:
             describe(wanted_model)  # a folder that is none is told before Ray starts
+        check_token(address, wanted_token)  # and so is a token
         wanted = WorkerSettings(
             gateway=address,
-            token=settings.find("token", token or flags.token),
+            token=wanted_token,
             model=wanted_model,
             count=settings.find("workers", workers),
             device=device,
@@ -257,7 +262,7 @@ def worker(
                 print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
             while not stop.wait(_CHECK_EVERY_S):
                 workers_.check()
-    except (RenderError, WorkersLost, WorkersNotStarted) as error:
+    except (RenderError, TokenRefused, WorkersLost, WorkersNotStarted) as error:
         raise CommandFailed(str(error)) from error
 
 
