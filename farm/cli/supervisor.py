@@ -53,6 +53,7 @@ class FarmSettings:
     direct_upload: bool = False
     webhook_secret: str | None = None
     webhook_private: bool = False
+    open_metrics: bool = False
 
 
 class Child:
@@ -184,6 +185,7 @@ class FarmProcesses:
             arguments += ["--retention", settings.retention]
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
+        arguments.append("--open-metrics" if settings.open_metrics else "--no-open-metrics")
         arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
         arguments.append(
             "--webhook-private" if settings.webhook_private else "--no-webhook-private"

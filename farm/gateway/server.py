@@ -215,7 +215,14 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
-        self._http = http_server(lambda: self._serving, self._scraper, self._metrics)
+        self._http = http_server(
+            lambda: self._serving,
+            self._scraper,
+            self._metrics,
+            self._keyring,
+            self.http,
+            self._config,
+        )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:
