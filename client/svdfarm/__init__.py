@@ -44,6 +44,7 @@ from svdfarm.resources import (
     WorkerState,
 )
 from svdfarm.submitting import NewShot
+from svdfarm.tokens import Identity, NewToken, Scope, Token
 
 __all__ = [
     "AsyncClient",
@@ -60,6 +61,7 @@ __all__ = [
     "Failure",
     "FarmFailed",
     "FinishedVideo",
+    "Identity",
     "ImageRejected",
     "Job",
     "JobHandle",
@@ -67,6 +69,7 @@ __all__ = [
     "LogLine",
     "Model",
     "NewShot",
+    "NewToken",
     "NotFound",
     "Progress",
     "Pruned",
@@ -74,11 +77,13 @@ __all__ = [
     "RenderParams",
     "ResourceExhausted",
     "SaveFailed",
+    "Scope",
     "Shot",
     "ShotRejected",
     "ShotState",
     "SvdfarmError",
     "TargetExists",
+    "Token",
     "Unauthenticated",
     "Unreachable",
     "Video",
