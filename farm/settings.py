@@ -11,7 +11,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # settings are read before gRPC is loaded
+    from svdfarm.tls import Tls
 
 FILE = "farm.toml"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -37,6 +40,14 @@ KEYS: Mapping[str, type] = {
     "workers": int,
     "model": str,
     "device": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "tls_client_ca": str,
+    "tls_ca": str,
+    "tls_client_cert": str,
+    "tls_client_key": str,
+    "tls_server_name": str,
+    "plaintext": bool,
 }
 
 Value = TypeVar("Value", str, int, float, bool)
@@ -52,6 +63,8 @@ class Flags:
 
     address: str | None = None
     token: str | None = None
+    tls_ca: str | None = None
+    plaintext: bool | None = None
 
 
 class Settings:
@@ -80,6 +93,20 @@ class Settings:
         assert key in KEYS
         found: Any = self._values.get(key)
         return found if flag is None else flag
+
+    def tls_for(self, address: str, ca: str | None = None) -> Tls | None:
+        """What this caller trusts and shows at an address of TLS; None at any other."""
+        from svdfarm.target import SECURE
+        from svdfarm.tls import Tls
+
+        if not address.startswith(SECURE):
+            return None
+        return Tls(
+            self.find("tls_ca", ca),
+            self.find("tls_client_cert", None),
+            self.find("tls_client_key", None),
+            self.find("tls_server_name", None),
+        )
 
 
 def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:

@@ -14,6 +14,7 @@ import structlog
 
 from farm.jobs.params import default_model
 from farm.render.hub import REPOSITORIES, fetch
+from svdfarm.tls import Tls
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -48,6 +49,8 @@ class WorkerSettings:
 
     gateway: str
     token: str | None = None
+    tls: Tls | None = None
+    plaintext: bool = False
     model: str | None = None  # None: default_model
     count: int | None = None  # None: one a GPU, two on a CPU
     device: str = "auto"
@@ -122,6 +125,8 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
         config = WorkerConfig(
             gateway=settings.gateway,
             token=settings.token,
+            tls=settings.tls,
+            plaintext=settings.plaintext,
             model=started.model,
             device=started.device,
             dtype=settings.dtype,

@@ -12,6 +12,7 @@ from farm.jobs.webhooks import Webhooks
 if TYPE_CHECKING:  # addresses are read where only the client is installed
     from sqlalchemy import URL
 
+    from farm.gateway.tls_files import TlsFiles
     from farm.store.bucket import Bucket
 
 
@@ -72,6 +73,8 @@ class GatewayConfig:
     direct_upload: bool = False  # workers put their videos into the bucket themselves
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None
+    tls: TlsFiles | None = None  # of every port; None: plaintext
+    plaintext: bool = False  # whether other machines may come to a port without TLS
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     retention_s: float | None = None  # of jobs that have ended; None: for ever
@@ -101,6 +104,13 @@ class GatewayConfig:
                 raise ConfigInvalid(
                     f"{address} can be reached from other machines and no token is set: set "
                     "FARM_TOKEN to a secret of your own, or bind to 127.0.0.1"
+                )
+        for address in (self.address, self.worker_address, self.http):
+            if address and not address.is_loopback and not (self.tls or self.plaintext):
+                raise ConfigInvalid(
+                    f"{address} can be reached from other machines, and whoever is on the way "
+                    "could read tokens and images: give --tls-cert and --tls-key, or say that "
+                    "the network itself is safe, with --plaintext or FARM_PLAINTEXT=true"
                 )
         if not self.address.is_loopback and self.worker_address is None:
             raise ConfigInvalid(

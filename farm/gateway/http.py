@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -16,10 +19,36 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from farm.gateway.config import Address
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
+from farm.gateway.tls import HANDSHAKE_S
 
 
 class HttpServer(uvicorn.Server):
     """uvicorn within the gateway's own loop: it leaves the process's signals alone."""
+
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._context = context
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's hook, which would wait a minute for a handshake and keep its certificate."""
+        if self._context is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        connect = functools.partial(
+            self.config.http_protocol_class,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connect, sock=sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -27,10 +56,15 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics) -> HttpServer:
+def http_server(
+    serving: Callable[[], bool],
+    scraper: Scraper,
+    metrics: Metrics,
+    context: ssl.SSLContext | None,
+) -> HttpServer:
     """Answers /healthz, 200 while `serving`, else 503, and /metrics, both to everybody.
 
-    Run it with `serve(sockets=[...])`.
+    With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
 
     async def healthz(_: Request) -> Response:
@@ -42,7 +76,8 @@ def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics)
 
     app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
     counted = _Counted(app, metrics, {"/healthz", "/metrics"})
-    return HttpServer(uvicorn.Config(counted, log_config=None, access_log=False, ws="none"))
+    config = uvicorn.Config(counted, log_config=None, access_log=False, ws="none")
+    return HttpServer(config, context)
 
 
 class _Counted:
