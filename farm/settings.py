@@ -102,11 +102,16 @@ class Settings:
         if not address.startswith(SECURE):
             return None
         return Tls(
-            self.find("tls_ca", ca),
-            self.find("tls_client_cert", None),
-            self.find("tls_client_key", None),
+            _absolute(self.find("tls_ca", ca)),
+            _absolute(self.find("tls_client_cert", None)),
+            _absolute(self.find("tls_client_key", None)),
             self.find("tls_server_name", None),
         )
+
+
+def _absolute(path: str | None) -> str | None:
+    """For workers, whose working directory is another; links stay links, which renewals swap."""
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:

@@ -63,7 +63,7 @@ class Settings:
     connect_timeout_s: float
     call_timeout_s: float
     on_waiting: OnWaiting | None
-    tls: Tls = Tls()
+    tls: Tls | None = None
     plaintext: bool = False  # whether the token may be sent without TLS over a network
 
     def __post_init__(self) -> None:

@@ -33,7 +33,9 @@ class Patience:
         self._address = address
         self._limit_s = limit_s
         self._sleep = sleep
-        self._insecure = insecure  # tells whether TLS is why the farm is away, and nothing where not
+        self._insecure = (
+            insecure  # tells whether TLS is why the farm is away, and nothing where not
+        )
         self._asked = ""  # what gRPC said when that was last asked
         self._deadline = deadline  # of the monotonic clock
         self._on_waiting = on_waiting

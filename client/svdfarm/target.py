@@ -40,11 +40,13 @@ class Target:
         host, colon, port = address.rpartition(":")
         numbered = bool(colon and host and port.isdecimal() and 0 < int(port[:6]) < 65536)
         unix = address == text and text.startswith("unix:")
-        if "/" in host and not unix or not (numbered or unix):
+        if "/" in host or not (numbered or unix):
             allowed = "HOST:PORT, such as 127.0.0.1:50051, or grpcs://HOST:PORT"
             raise Rejected(f"address is {text!r}; allowed: {allowed}")
         tls = tls or Tls()
-        target = cls("" if unix else host.strip("[]"), int(port) if numbered else 0, address, secure, tls)
+        target = cls(
+            "" if unix else host.strip("[]"), int(port) if numbered else 0, address, secure, tls
+        )
         if secure:
             tls.context()
         elif tls.is_given:
@@ -66,9 +68,10 @@ class Target:
         if self.host in ("", "localhost"):
             return True
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            host = ipaddress.ip_address(self.host)
         except ValueError:
             return False
+        return host.is_loopback or host.is_unspecified  # which is dialled as this machine
 
     def channel(self, options: Sequence[tuple[str, int]]) -> grpc.Channel:
         """A channel that blocks. Raises Rejected where files of TLS have become unusable."""

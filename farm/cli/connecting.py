@@ -30,6 +30,15 @@ class Secured(TypedDict):
     plaintext: bool
 
 
+UNSECURED: Secured = {
+    "tls_ca": None,
+    "tls_cert": None,
+    "tls_key": None,
+    "tls_server_name": None,
+    "plaintext": False,
+}
+
+
 @contextmanager
 def client(
     ctx: typer.Context,

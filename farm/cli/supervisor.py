@@ -16,9 +16,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from farm.cli.exits import CommandFailed
+from farm.cli.own_tls import environment, gateway_arguments, own_tls
+from farm.gateway.tls_files import TlsFiles
 from farm.jobs.params import NOTES
 from svdfarm import Client, errors
 from svdfarm.resources import WorkerState
+from svdfarm.target import SECURE
+from svdfarm.tls import Tls
 
 _GATEWAY_READY_S = 60.0
 _GATEWAY_STOP_S = 15.0
@@ -50,6 +54,9 @@ class FarmSettings:
     direct_upload: bool = False
     webhook_secret: str | None = None
     webhook_private: bool = False
+    tls: TlsFiles | None = None
+    worker_tls: Tls | None = None  # as it was given, for farms in general
+    plaintext: bool = False
 
 
 class Child:
@@ -73,7 +80,7 @@ class Child:
     def pin_address(self) -> None:
         """After the first start: the next one has to be where this one was, chosen by port 0."""
         flag = self._arguments.index("--address")
-        self._arguments[flag + 1] = self.address
+        self._arguments[flag + 1] = self.address.removeprefix(SECURE)
 
     def start(self) -> None:
         """Starts the process; its log goes on where it was."""
@@ -176,6 +183,9 @@ class FarmProcesses:
         arguments.append(
             "--webhook-private" if settings.webhook_private else "--no-webhook-private"
         )
+        arguments.append("--plaintext" if settings.plaintext else "--no-plaintext")
+        arguments += gateway_arguments(settings.tls)
+        self._tls = own_tls(settings.tls, settings.worker_tls)
         secrets = {
             "FARM_TOKEN": settings.token,
             "FARM_DATABASE": settings.database,
@@ -210,7 +220,7 @@ class FarmProcesses:
         told = "" if http.endswith(":0") else f"  http {http}"
         _say(f"gateway  {self._gateway.address}{told}")
         _say(f"data     {self._settings.data}  logs {self._logs}")
-        secrets = {"FARM_TOKEN": self._settings.token}
+        secrets = {"FARM_TOKEN": self._settings.token, **environment(self._tls)}
         log = self._logs / "worker.log"
         self._workers = Child("worker", self._worker_arguments(), log, secrets)
         self._workers.start()
@@ -228,7 +238,11 @@ class FarmProcesses:
 
     def _worker_arguments(self) -> list[str]:
         settings = self._settings
-        arguments = ["--gateway", settings.worker_address or self._gateway.address]
+        worker_address = settings.worker_address or self._gateway.address
+        if settings.tls is not None:
+            worker_address = SECURE + worker_address.removeprefix(SECURE)
+        arguments = ["--gateway", worker_address]
+        arguments.append("--plaintext" if settings.plaintext else "--no-plaintext")
         arguments += ["--device", settings.device, "--engine", settings.engine]
         if settings.dtype is not None:
             arguments += ["--dtype", settings.dtype]
@@ -245,7 +259,16 @@ class FarmProcesses:
     def _say_workers(self, stop: threading.Event) -> None:
         """Waits until the gateway lists an ACTIVE worker, and tells who there is."""
         deadline = time.monotonic() + _GATEWAY_READY_S
-        with Client(self._gateway.address, self._settings.token) as client:
+        tls = self._tls or Tls()
+        with Client(
+            self._gateway.address,
+            self._settings.token,
+            tls_ca=tls.ca,
+            tls_cert=tls.cert,
+            tls_key=tls.key,
+            tls_server_name=tls.server_name,
+            plaintext=self._settings.plaintext,
+        ) as client:
             while not stop.wait(0.1):
                 with contextlib.suppress(errors.Unreachable):
                     active = [w for w in client.workers() if w.state == WorkerState.ACTIVE]

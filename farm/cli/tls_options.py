@@ -62,6 +62,11 @@ Plaintext = Annotated[
 ]
 
 
+def first(verb: bool | None, before_verb: bool | None) -> bool | None:
+    """The switch as it stands nearest to the verb."""
+    return before_verb if verb is None else verb
+
+
 def server_tls(
     settings: Settings, cert: str | None, key: str | None, client_ca: str | None
 ) -> TlsFiles | None:

@@ -37,7 +37,9 @@ class ServiceArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    gateway: Annotated[str, Field(pattern=r"^(grpcs?://)?([^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+    gateway: Annotated[
+        str, Field(pattern=r"^(grpcs?://)?([^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")
+    ]
     model: Annotated[
         str, Field(min_length=1)
     ]  # a known name, or a folder that is there in the Pods

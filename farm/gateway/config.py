@@ -46,6 +46,14 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether it stands for every address of this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -35,8 +35,9 @@ class HttpServer(uvicorn.Server):
             await super().startup(sockets)
             return
         await self.lifespan.startup()
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         connect = functools.partial(
-            self.config.http_protocol_class,
+            protocol,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -51,11 +52,11 @@ class Certificates:
         """What secures a gRPC port. Keep it for as long as the port is served: gRPC does not."""
         given = self.latest
 
-        def renewed() -> grpc.ServerCertificateConfiguration | None:
+        def renewed() -> Any:
             nonlocal given
             latest = self.latest
             if latest is given:
-                return None  # no change, which spares gRPC the making of a new context
+                return None  # no change: which gRPC takes, and its types do not tell
             given = latest
             return latest.configuration
 
