@@ -5,7 +5,6 @@ gRPC knows it too, but says it in words of its TLS library, or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 
@@ -18,11 +17,17 @@ def problem(target: Target) -> str:
     """What is to be changed; empty where TLS is not what is wrong. Takes some seconds at most."""
     if not target.host:
         return ""
+    ask = _secure_problem if target.secure else _plain_problem
+    found = ""
     try:
-        with socket.create_connection((target.host, target.port), _TIMEOUT_S) as sock:
-            return _secure_problem(target, sock) if target.secure else _plain_problem(target, sock)
+        for _ in range(2):  # a farm that just stops looks like one that refuses, but only once
+            with socket.create_connection((target.host, target.port), _TIMEOUT_S) as sock:
+                found = ask(target, sock)
+            if not found:
+                break
     except OSError:  # nobody listens, or nobody answers: gRPC says that well enough
         return ""
+    return found
 
 
 def _secure_problem(target: Target, sock: socket.socket) -> str:
@@ -32,8 +37,8 @@ def _secure_problem(target: Target, sock: socket.socket) -> str:
         with context.wrap_socket(sock, server_hostname=name) as secured:
             if secured.selected_alpn_protocol() != "h2":
                 return f"{target} speaks TLS and no gRPC: is it another program, or its HTTP port?"
-            with contextlib.suppress(TimeoutError):
-                secured.recv(1)  # with TLS 1.3, a certificate of ours is refused only here
+            if _hung_up(secured):
+                return _unknown_caller(target)
     except ssl.SSLCertVerificationError as error:
         return _unverified(target, name, error)
     except ssl.SSLError as error:
@@ -61,12 +66,29 @@ def _broken(target: Target, error: ssl.SSLError) -> str:
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return f"{target} speaks no TLS: dial {target.address} where the network is safe"
     if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
-        shown = "another client certificate" if target.tls.cert else "a client certificate"
-        return (
-            f"{target} wants {shown}: give one that its operator signed, as tls_cert and tls_key "
-            "or FARM_TLS_CLIENT_CERT and FARM_TLS_CLIENT_KEY"
-        )
+        return _unknown_caller(target)
     return f"no TLS connection to {target} comes about: {reason.replace('_', ' ').lower()}"
+
+
+def _hung_up(secured: ssl.SSLSocket) -> bool:
+    """Whether the other side, with the handshake done, goes instead of beginning to speak.
+
+    So gRPC refuses a client's certificate with TLS 1.3: without an alert.
+    """
+    try:
+        return not secured.recv(1)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def _unknown_caller(target: Target) -> str:
+    shown = "another client certificate" if target.tls.cert else "a client certificate"
+    return (
+        f"{target} wants {shown}: give one that its operator signed, as tls_cert and tls_key or "
+        "FARM_TLS_CLIENT_CERT and FARM_TLS_CLIENT_KEY"
+    )
 
 
 def _plain_problem(target: Target, sock: socket.socket) -> str:

@@ -30,15 +30,6 @@ class Secured(TypedDict):
     plaintext: bool
 
 
-UNSECURED: Secured = {
-    "tls_ca": None,
-    "tls_cert": None,
-    "tls_key": None,
-    "tls_server_name": None,
-    "plaintext": False,
-}
-
-
 @contextmanager
 def client(
     ctx: typer.Context,
@@ -72,13 +63,19 @@ def client(
 def secured(settings: Settings, address: str, flags: Flags | None = None) -> Secured:
     """What a Client of the farm at `address` is told about TLS."""
     flags = flags or Flags()
-    tls = settings.tls_for(address, flags.tls_ca) or Tls()
+    plaintext = settings.get("plaintext", flags.plaintext, False)
+    return as_arguments(settings.tls_for(address, flags.tls_ca), plaintext=plaintext)
+
+
+def as_arguments(tls: Tls | None, *, plaintext: bool) -> Secured:
+    """The same, of a Client."""
+    tls = tls or Tls()
     return {
         "tls_ca": tls.ca,
         "tls_cert": tls.cert,
         "tls_key": tls.key,
         "tls_server_name": tls.server_name,
-        "plaintext": settings.get("plaintext", flags.plaintext, False),
+        "plaintext": plaintext,
     }
 
 

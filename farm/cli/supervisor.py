@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from farm.cli.connecting import as_arguments, told_to_the_user
 from farm.cli.exits import CommandFailed
 from farm.cli.own_tls import environment, gateway_arguments, own_tls
 from farm.gateway.tls_files import TlsFiles
@@ -216,6 +217,8 @@ class FarmProcesses:
         if not self._gateway.wait_ready(_GATEWAY_READY_S, stop):
             return
         self._gateway.pin_address()
+        with told_to_the_user(), self._client() as client:
+            list(client.workers())  # what is wrong with TLS or token is told before Ray starts
         http = self._settings.http
         told = "" if http.endswith(":0") else f"  http {http}"
         _say(f"gateway  {self._gateway.address}{told}")
@@ -256,19 +259,14 @@ class FarmProcesses:
             arguments += ["--model", settings.model]
         return arguments
 
+    def _client(self) -> Client:
+        secured = as_arguments(self._tls, plaintext=self._settings.plaintext)
+        return Client(self._gateway.address, self._settings.token, **secured)
+
     def _say_workers(self, stop: threading.Event) -> None:
         """Waits until the gateway lists an ACTIVE worker, and tells who there is."""
         deadline = time.monotonic() + _GATEWAY_READY_S
-        tls = self._tls or Tls()
-        with Client(
-            self._gateway.address,
-            self._settings.token,
-            tls_ca=tls.ca,
-            tls_cert=tls.cert,
-            tls_key=tls.key,
-            tls_server_name=tls.server_name,
-            plaintext=self._settings.plaintext,
-        ) as client:
+        with self._client() as client:
             while not stop.wait(0.1):
                 with contextlib.suppress(errors.Unreachable):
                     active = [w for w in client.workers() if w.state == WorkerState.ACTIVE]

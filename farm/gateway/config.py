@@ -113,6 +113,11 @@ class GatewayConfig:
                     f"{address} can be reached from other machines and no token is set: set "
                     "FARM_TOKEN to a secret of your own, or bind to 127.0.0.1"
                 )
+        if not self.address.is_loopback and self.worker_address is None:
+            raise ConfigInvalid(
+                f"{self.address} can be reached from other machines: give the workers a port of "
+                "their own with --worker-address, such as 0.0.0.0:50052"
+            )
         for address in (self.address, self.worker_address, self.http):
             if address and not address.is_loopback and not (self.tls or self.plaintext):
                 raise ConfigInvalid(
@@ -120,10 +125,5 @@ class GatewayConfig:
                     "could read tokens and images: give --tls-cert and --tls-key, or say that "
                     "the network itself is safe, with --plaintext or FARM_PLAINTEXT=true"
                 )
-        if not self.address.is_loopback and self.worker_address is None:
-            raise ConfigInvalid(
-                f"{self.address} can be reached from other machines: give the workers a port of "
-                "their own with --worker-address, such as 0.0.0.0:50052"
-            )
         if self.token is not None and len(self.token) < 16:
             raise ConfigInvalid("FARM_TOKEN is shorter than 16 characters; use a long random one")

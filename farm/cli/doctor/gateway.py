@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from farm import __version__
-from farm.cli.connecting import UNSECURED, Secured
+from farm.cli.connecting import Secured, as_arguments
 from farm.cli.doctor.check import Check, fail, ok, warn
 from farm.cli.doctor.ports import Bound, probe_port, unbindable
 from farm.cli.tables import model_name
@@ -32,7 +32,7 @@ class Answer:
 def check_gateway(
     text: str,
     token: str | None,
-    secured: Secured = UNSECURED,
+    secured: Secured | None = None,
     worker_address: str | None = None,
 ) -> list[Check]:
     """The check of the farm's address, and of each worker."""
@@ -58,8 +58,9 @@ def for_workers(text: str, address: Address, worker_address: str | None) -> str:
     return f"{scheme}{Address(host, dialled.port)}"
 
 
-def ask(address: str, token: str | None, secured: Secured = UNSECURED) -> Answer:
+def ask(address: str, token: str | None, secured: Secured | None = None) -> Answer:
     """Asks once who the workers are."""
+    secured = secured or as_arguments(None, plaintext=False)
     try:
         with Client(
             address, token, connect_timeout_s=0, call_timeout_s=_TIMEOUT_S, **secured
