@@ -97,6 +97,8 @@ def test_a_certificate_for_other_hosts_is_told(authority: Authority, tmp_path: P
         assert _jobs(address, tls_ca=authority.cert, tls_server_name=named) == []
         with refused(r"is not for other\.example"):
             _jobs(address, tls_ca=authority.cert, tls_server_name="other.example")
+        with refused(r"is not for 127\.0\.0\.1"):
+            _jobs(address, tls_ca=pair.cert)
 
 
 def test_a_certificate_that_expired_while_the_farm_ran_is_told(
