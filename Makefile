@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
+# Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
+LOCKED := install --quiet --require-hashes --no-deps
+
+.PHONY: setup demo nano nano-eval pictures bench test chaos power planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
-$(VENV)/.done: requirements/dev.txt pyproject.toml
+# TORCH is cpu or cuda: the build of torch that pip finds here, unless you say.
+$(VENV)/.done: requirements/dev.txt requirements/torch-cpu.txt requirements/torch-cuda.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements/dev.txt
-	$(BIN)/pip install --quiet --no-deps --editable .
+	torch=$(or $(TORCH),$$($(BIN)/python requirements/torch_build.py)) && \
+	  $(BIN)/pip $(LOCKED) --requirement requirements/torch-$$torch.txt --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: export MODEL := $(or $(MODEL),nano)
@@ -24,7 +29,7 @@ nano: setup
 	$(BIN)/python -m farm.nano.train --work build/nano
 
 nano-eval: setup
-	$(BIN)/pip install --quiet --requirement requirements/nano.txt
+	$(BIN)/pip $(LOCKED) --requirement requirements/nano.txt
 	$(BIN)/python -m farm.nano.evaluate --out farm/nano/EVALUATION.md
 
 # The moving pictures of the README, from the videos of `make demo`.
@@ -44,7 +49,11 @@ test: setup
 chaos: setup
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-# Whether that finds bugs that are put in for it.
+# Cuts the power of a farm's gateway at a thousand moments; as POWER="--cuts 50 --seed 3".
+power: setup
+	$(BIN)/python -m tests.chaos.power $(POWER)
+
+# Whether those find bugs that are put in for it.
 planted: setup
 	$(BIN)/python -m tests.chaos.planted
 
@@ -73,7 +82,7 @@ format: setup
 
 .venv-proto/.done: requirements/proto.txt
 	$(PYTHON) -m venv .venv-proto
-	$(PROTO_BIN)/pip install --quiet --requirement requirements/proto.txt
+	$(PROTO_BIN)/pip $(LOCKED) --requirement requirements/proto.txt
 	touch $@
 
 define generate
@@ -94,6 +103,33 @@ proto-check: .venv-proto/.done
 	diff --recursive --exclude=__init__.py --exclude=__pycache__ build/proto/svdfarm/v1 client/svdfarm/v1 \
 	  || { echo "client/svdfarm/v1 is not what proto/ generates: run make proto"; exit 1; }
 
-# The newest versions that pyproject.toml allows; torch stays the version of requirements/*.in.
-lock: setup .venv-proto/.done
+# Locks what requirements/*.in and pyproject.toml ask for; `upgrade` takes the newest of it.
+lock: setup
 	$(BIN)/python requirements/lock.py
+
+upgrade: setup
+	$(BIN)/python requirements/lock.py --upgrade
+
+.venv-audit/.done: requirements/audit.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip $(LOCKED) --requirement requirements/audit.txt
+	touch $@
+
+# Whether what is locked has known holes: asks a database on the network, and fails without.
+audit: .venv-audit/.done
+	for lock in server dev nano torch-cuda proto deploy; do \
+	  echo "requirements/$$lock.txt"; \
+	  .venv-audit/bin/pip-audit --progress-spinner off --strict --require-hashes --disable-pip \
+	    $(addprefix --ignore-vuln ,$(AUDIT_EXCEPTIONS)) --requirement requirements/$$lock.txt || exit 1; \
+	done
+
+# What a worker is made of, as CycloneDX: dist/sbom.json.
+sbom: .venv-audit/.done
+	mkdir -p dist
+	cat requirements/server.txt requirements/torch-cuda.txt > dist/worker.txt
+	.venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file dist/sbom.json dist/worker.txt
+
+# Who owns what a farm is made of, and what they ask: docs/LICENCES.md.
+licences: setup .venv-audit/.done
+	$(BIN)/python requirements/licences.py .venv-audit/bin/pip-licenses > docs/LICENCES.md

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -74,8 +76,11 @@ def is_sent(source: str) -> bool:
 def install(stage: Stage, folder: Path) -> list[str]:
     """The stage's steps as lines for bash, with its paths /opt and /src in `folder`.
 
-    They keep pip's cache, so that the check asks the network once.
+    They keep pip's cache, so that the check asks the network once, and take the build of torch that
+    pip finds here.
     """
+    find = [sys.executable, str(ROOT / "requirements" / "torch_build.py")]
+    build = subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip()
     lines = []
     for each in stage.instructions:
         match each.word:
@@ -83,7 +88,8 @@ def install(stage: Stage, folder: Path) -> list[str]:
                 *sources, target = shlex.split(each.rest)
                 for source in sources:
                     inside = f"{target}{Path(source).name}" if target.endswith("/") else target
-                    lines.append(f"mkdir -p $(dirname {inside}) && cp -r {ROOT / source} {inside}")
+                    here = ROOT / source.replace("torch-cuda", f"torch-{build}")
+                    lines.append(f"mkdir -p $(dirname {inside}) && cp -r {here} {inside}")
             case "RUN":
                 lines.append(each.rest.replace("--no-cache-dir ", ""))
             case "WORKDIR":

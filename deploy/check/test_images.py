@@ -1,12 +1,13 @@
 """The images install what the lock files say, and nothing runs as root in them.
 
-No image can be built here: the gateway's steps run in a folder instead, the worker's, which fetch
-torch's CUDA build, are only read.
+No image can be built here: their steps run in a folder instead, the worker's with the build of
+torch that this machine's pip finds.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,17 +49,17 @@ def test_an_image_is_labelled_and_runs_as_nobody(name: str) -> None:
         assert stage.image == "python:3.11-slim-bookworm"
 
 
-@pytest.mark.parametrize(("name", "lock"), [("gateway", "gateway.txt"), ("worker", "server.txt")])
-def test_every_package_comes_from_the_lock(name: str, lock: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "locks"), [("gateway", ["gateway"]), ("worker", ["torch-cuda", "server"])]
+)
+def test_every_package_comes_from_a_lock_with_its_hash(name: str, locks: list[str]) -> None:
     build, _ = dockerfile.read(name)
-    steps = [step for step in build.rests("RUN") if "pip" in step]
+    packages, tools, farm = [step for step in build.rests("RUN") if "pip install" in step]
+    requirements = [f"--requirement requirements/{lock}.txt" for lock in locks]
 
-    packages, farm = steps
-    assert packages.endswith(f"--requirement requirements/{lock}")
-    assert farm.endswith("--no-deps .")
-    pins = (ROOT / "requirements" / lock).read_text().splitlines()
-    assert all("==" in pin for pin in pins if not pin.startswith("#"))
-    assert any(pin.startswith("torch==") for pin in pins) is (name == "worker")
+    assert packages.endswith(f"--require-hashes --no-deps {' '.join(requirements)}")
+    assert tools.endswith("--require-hashes --no-deps --requirement requirements/build.txt")
+    assert farm.endswith("--no-deps dist/*.whl")
 
 
 def test_the_worker_has_what_kuberay_calls() -> None:
@@ -70,25 +71,39 @@ def test_the_worker_has_what_kuberay_calls() -> None:
 
 def test_gateway_and_worker_have_one_version_of_each_package() -> None:
     gateway, server = (
-        set((ROOT / "requirements" / name).read_text().splitlines()[1:])
+        set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
         for name in ("gateway.txt", "server.txt")
     )
 
     assert gateway < server
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of what the gateway image's steps install."""
-    folder = tmp_path_factory.mktemp("image")
-    build = next(stage for stage in dockerfile.read("gateway") if stage.name == "build")
-    script = "\n".join(["set -euo pipefail", *dockerfile.install(build, folder)])
+def install(name: str, folder: Path) -> Path:
+    """Runs the steps of an image's first stage in `folder`; the bin folder that they make."""
+    stage = next(stage for stage in dockerfile.read(name) if stage.name == "build")
+    script = "\n".join(["set -euo pipefail", *dockerfile.install(stage, folder)])
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
     done = subprocess.run(
         ["bash", "-c", script], env=environment, capture_output=True, text=True, cwd=folder
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "opt" / "svdfarm" / "bin"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of what the gateway image's steps install."""
+    return install("gateway", tmp_path_factory.mktemp("image"))
+
+
+@pytest.mark.timeout(900)
+def test_what_the_worker_image_installs_fits_together_and_starts(tmp_path: Path) -> None:
+    programs = install("worker", tmp_path)
+
+    checked = subprocess.run([programs / "pip", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    said = subprocess.run([programs / "farm", "worker", "--help"], capture_output=True, text=True)
+    assert "--gateway" in said.stdout
 
 
 @contextmanager

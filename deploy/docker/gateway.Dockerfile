@@ -2,13 +2,15 @@
 #   docker build -f deploy/docker/gateway.Dockerfile -t svdfarm-gateway:0.1.0 .
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-RUN python -m venv /opt/svdfarm
-COPY requirements/gateway.txt requirements/
-RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps --requirement requirements/gateway.txt
+RUN python -m venv /opt/svdfarm && python -m venv /opt/build
+COPY requirements/gateway.txt requirements/build.txt requirements/
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --require-hashes --no-deps --requirement requirements/gateway.txt
+RUN /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps --requirement requirements/build.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY client client
 COPY farm farm
-RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/build/bin/hatchling build --target wheel --directory dist
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
 FROM python:3.11-slim-bookworm
 ARG VERSION=0.1.0

@@ -3,14 +3,15 @@
 #   docker build -f deploy/docker/worker.Dockerfile -t svdfarm-worker:0.1.0 .
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-RUN python -m venv /opt/svdfarm
-COPY requirements/server.txt requirements/
-# With what they depend on: torch's CUDA packages are not in the lock, its build pins them itself.
-RUN /opt/svdfarm/bin/pip install --no-cache-dir --requirement requirements/server.txt
+RUN python -m venv /opt/svdfarm && python -m venv /opt/build
+COPY requirements/server.txt requirements/torch-cuda.txt requirements/build.txt requirements/
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --require-hashes --no-deps --requirement requirements/torch-cuda.txt --requirement requirements/server.txt
+RUN /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps --requirement requirements/build.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY client client
 COPY farm farm
-RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/build/bin/hatchling build --target wheel --directory dist
+RUN /opt/svdfarm/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
 FROM python:3.11-slim-bookworm
 ARG VERSION=0.1.0

@@ -304,7 +304,12 @@ def held(site: Site) -> Iterator[Load]:
 def _image(request: Event) -> bytes:
     if request["image"] != "of its own":
         return (IMAGES / str(request["image"])).read_bytes()
-    colour = np.random.default_rng(request["seeds"][0]).integers(0, 255, (8, 8, 3), np.uint8)
+    return own_image(request["seeds"][0])
+
+
+def own_image(seed: int) -> bytes:
+    """A small picture that no other seed has."""
+    colour = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(colour).save(file, "PNG")
     return file.getvalue()

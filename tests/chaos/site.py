@@ -108,9 +108,7 @@ def prepared(plan: Plan, folder: Path) -> Iterator[Site]:
 def running(site: Site) -> Iterator[None]:
     """The farm's processes, started again whenever they end."""
     clip = site.folder / "clip.mp4"
-    params = RenderParams(width_px=SIZE_PX, height_px=SIZE_PX, frame_count=FRAMES, step_count=1)
-    image = (IMAGES / "rocket.jpg").read_bytes()
-    FakeRenderer().render(image, resolve(params, TINY, 1)).write(clip)
+    make_clip(clip)
     with contextlib.ExitStack() as stack, Supervisor(site.history) as supervisor:
         for number in range(site.plan.gateways):
             command = _gateway_command(site)
@@ -127,6 +125,13 @@ def running(site: Site) -> Iterator[None]:
             program = Program(f"worker-{number}", [*command, str(STEP_S)], log)
             site.workers.append(supervisor.add(program))
         yield
+
+
+def make_clip(path: Path) -> None:
+    """Makes the video that workers send, but for its last box."""
+    params = RenderParams(width_px=SIZE_PX, height_px=SIZE_PX, frame_count=FRAMES, step_count=1)
+    image = (IMAGES / "rocket.jpg").read_bytes()
+    FakeRenderer().render(image, resolve(params, TINY, 1)).write(path)
 
 
 def _gateway_command(site: Site) -> list[str]:

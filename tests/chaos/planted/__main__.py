@@ -1,4 +1,8 @@
-"""Plants each bug in a copy of the farm, runs the suite there, and tells whether it was found."""
+"""Plants each bug in a copy of the farm, runs a suite there, and tells whether it was found.
+
+A patch says in its first lines what the suite has to find, and what to run: `python -m tests.chaos`
+with these options, or another module of it whose name stands first.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,14 @@ def main() -> int:
 def _is_found(patch: Path) -> bool:
     about = dict(_TOLD.findall(patch.read_text(encoding="utf-8")))
     kinds, options = about["found as"].split(", "), about["run with"].split()
+    suite = "tests.chaos" if options[0].startswith("-") else f"tests.chaos.{options.pop(0)}"
     with tempfile.TemporaryDirectory(prefix="farm-planted-") as name:
         copy = Path(name)
         for part in _COPIED:
             shutil.copytree(_ROOT / part, copy / part)
         subprocess.run(["git", "apply", str(patch)], cwd=copy, check=True)
         run = subprocess.run(
-            [sys.executable, "-m", "tests.chaos", f"--out={copy / 'out'}", *options],
+            [sys.executable, "-m", suite, f"--out={copy / 'out'}", *options],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"},
             capture_output=True,
