@@ -6,6 +6,7 @@ BlockingConnection never lets them suspend, an AsyncConnection has them wait on 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
@@ -30,6 +31,7 @@ from svdfarm.patience import OnWaiting, Patience
 from svdfarm.target import Target
 from svdfarm.tls import Tls
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
+from svdfarm.v1.token_service_pb2_grpc import TokenServiceStub
 from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 CALL_TIMEOUT_LIMIT_S = 120.0
@@ -47,6 +49,8 @@ _OPTIONS = (
     # Retries are made here, where they end; gRPC's own would come on top.
     ("grpc.enable_retries", 0),
 )
+
+_TOKEN = re.compile(r"[!-~]*")
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -67,7 +71,7 @@ class Settings:
     plaintext: bool = False  # whether the token may be sent without TLS over a network
 
     def __post_init__(self) -> None:
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise Rejected("the token holds characters that no token has: was it copied whole?")
         if not 0 < self.call_timeout_s <= CALL_TIMEOUT_LIMIT_S:
             allowed = f"up to {CALL_TIMEOUT_LIMIT_S:g}"
@@ -105,6 +109,11 @@ class Connection(ABC):
     def workers(self) -> WorkerServiceStub:
         """The methods for operators."""
         return WorkerServiceStub(self.channel)
+
+    @cached_property
+    def tokens(self) -> TokenServiceStub:
+        """The methods for who may call."""
+        return TokenServiceStub(self.channel)
 
     async def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request

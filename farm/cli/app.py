@@ -24,6 +24,7 @@ from farm.cli import (
     render,
     server,
     submit,
+    tokens,
     workers,
 )
 from farm.cli.exits import CommandFailed, Exit
@@ -107,6 +108,7 @@ for _verbs in (
     changing,
     prune,
     workers,
+    tokens,
     render,
     receipts,
     model,

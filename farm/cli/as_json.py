@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from svdfarm import Job, Shot, Worker
+from svdfarm import Identity, Job, Shot, Token, Worker
 
 
 def line(value: Mapping[str, Any]) -> str:
@@ -30,6 +30,16 @@ def shot(value: Shot) -> dict[str, Any]:
 def worker(value: Worker) -> dict[str, Any]:
     """A worker; `shot` is null when it is idle."""
     return {**dataclasses.asdict(value), "shot": value.shot or None}
+
+
+def token(value: Token) -> dict[str, Any]:
+    """A token, without its secret."""
+    return dataclasses.asdict(value)
+
+
+def identity(value: Identity) -> dict[str, Any]:
+    """Who somebody is; `token` is null where it is none of the farm's table."""
+    return dataclasses.asdict(value)
 
 
 def _plain(value: object) -> str:

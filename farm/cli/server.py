@@ -116,6 +116,7 @@ def up(
         tls=server_tls(settings, tls_cert, tls_key, tls_client_ca),
         worker_tls=settings.tls_for(SECURE, flags.tls_ca),
         plaintext=settings.get("plaintext", first(plaintext, flags.plaintext), False),
+        worker_token=settings.find("worker_token", None),
     )
     if wanted.worker_address is not None and wanted.worker_address.endswith(":0"):
         raise CommandFailed("--worker-address has port 0; the workers need to know it: give one")
@@ -195,6 +196,7 @@ def gateway(
             token=settings.find("token", token or flags.token),
             tls=tls,
             plaintext=settings.get("plaintext", first(plaintext, flags.plaintext), False),
+            worker_token=settings.find("worker_token", None),
             default_model=model,
             webhooks=webhooks,
             retention_s=retention_s,
@@ -245,6 +247,7 @@ def worker(
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
     from farm.cli import connecting
+    from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
@@ -257,20 +260,21 @@ def worker(
     configure_logs()
     address = settings.get("gateway", gateway or flags.address, DEFAULT_ADDRESS)
     wanted_model = _model(settings.find("model", model))
+    wanted_token = settings.worker_token(token or flags.token)
     stop = _stop_on_signals()
     if stop_on_eof:
         _terminate_on_eof()
     try:
         if wanted_model is not None:
             describe(wanted_model)  # a folder that is none is told before Ray starts
-        given_token = settings.find("token", token or flags.token)
         given_plaintext = settings.get("plaintext", first(plaintext, flags.plaintext), False)
         tls = settings.tls_for(address, tls_ca or flags.tls_ca)
         with connecting.told_to_the_user():  # what is wrong with these is told before Ray starts
-            Target.read(address, given_token, tls, plaintext=given_plaintext)
+            target = Target.read(address, wanted_token, tls, plaintext=given_plaintext)
+        check_token(target, wanted_token)
         wanted = WorkerSettings(
             gateway=address,
-            token=given_token,
+            token=wanted_token,
             tls=tls,
             plaintext=given_plaintext,
             model=wanted_model,
@@ -295,7 +299,7 @@ def worker(
                 print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
             while not stop.wait(_CHECK_EVERY_S):
                 workers_.check()
-    except (RenderError, WorkersLost, WorkersNotStarted) as error:
+    except (RenderError, TokenRefused, WorkersLost, WorkersNotStarted) as error:
         raise CommandFailed(str(error)) from error
 
 

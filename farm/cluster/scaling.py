@@ -37,7 +37,7 @@ class DemandPolicy:
         settings = Settings.load()
         self._watch = DemandWatch(
             gateway,
-            settings.find("token", None),
+            settings.worker_token(),
             request,
             tls=settings.tls_for(gateway),
             plaintext=settings.get("plaintext", None, False),

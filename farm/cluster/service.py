@@ -2,8 +2,8 @@
 
 `serveConfigV2` names one application a group: `import_path: farm.cluster.service:build`, `name:
 svdfarm-GROUP`, `route_prefix: /GROUP`, and `args` as in `ServiceArgs`. Its workers run on nodes
-that have the Ray resource `svdfarm-GROUP`. The farm's token is FARM_TOKEN in every Pod, the head's
-too.
+that have the Ray resource `svdfarm-GROUP`. Their token is FARM_WORKER_TOKEN, or else FARM_TOKEN,
+in every Pod, the head's too.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PodWorker(Worker):
         settings = Settings.load()
         given = replace(
             config,
-            token=settings.find("token", None),
+            token=settings.worker_token(),
             group=told_group(config.group),
             tls=settings.tls_for(config.gateway),
             plaintext=settings.get("plaintext", None, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:  # addresses are read where only the client is installed
 
     from farm.gateway.tls_files import TlsFiles
     from farm.store.bucket import Bucket
+
+
+_TOKEN = re.compile(r"[!-~]{16,}")
 
 
 class ConfigInvalid(ValueError):
@@ -80,7 +84,8 @@ class GatewayConfig:
     artifacts: Bucket | None = None  # None: a folder in `data`
     direct_upload: bool = False  # workers put their videos into the bucket themselves
     worker_address: Address | None = None  # None: workers come to `address`
-    token: str | None = None
+    token: str | None = None  # the farm's own, good for everything
+    worker_token: str | None = None  # good for workers, and nothing else
     tls: TlsFiles | None = None  # of every port; None: plaintext
     plaintext: bool = False  # whether other machines may come to a port without TLS
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
@@ -107,12 +112,6 @@ class GatewayConfig:
                 "--direct-upload needs a bucket that workers can upload to: give one with "
                 "--artifacts s3://BUCKET/PREFIX, or leave it out"
             )
-        for address in (self.address, self.worker_address, self.http):
-            if address and not address.is_loopback and not self.token:
-                raise ConfigInvalid(
-                    f"{address} can be reached from other machines and no token is set: set "
-                    "FARM_TOKEN to a secret of your own, or bind to 127.0.0.1"
-                )
         if not self.address.is_loopback and self.worker_address is None:
             raise ConfigInvalid(
                 f"{self.address} can be reached from other machines: give the workers a port of "
@@ -125,5 +124,20 @@ class GatewayConfig:
                     "could read tokens and images: give --tls-cert and --tls-key, or say that "
                     "the network itself is safe, with --plaintext or FARM_PLAINTEXT=true"
                 )
-        if self.token is not None and len(self.token) < 16:
-            raise ConfigInvalid("FARM_TOKEN is shorter than 16 characters; use a long random one")
+        for name, token in (("FARM_TOKEN", self.token), ("FARM_WORKER_TOKEN", self.worker_token)):
+            if token is not None and not _TOKEN.fullmatch(token):
+                raise ConfigInvalid(
+                    f"{name} cannot be used: allowed are 16 or more printable ASCII characters "
+                    "without spaces, as no client could send others; use a long random one"
+                )
+        if self.token is not None and self.token == self.worker_token:
+            raise ConfigInvalid(
+                "FARM_WORKER_TOKEN is the same as FARM_TOKEN: give workers one of their own, which "
+                "is good for nothing else, or set FARM_TOKEN alone"
+            )
+
+    @property
+    def exposed(self) -> Address | None:
+        """An address that other machines can reach; None where there is none."""
+        addresses = (self.address, self.worker_address, self.http)
+        return next((a for a in addresses if a is not None and not a.is_loopback), None)

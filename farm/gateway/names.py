@@ -11,6 +11,7 @@ from farm.store.records import ShotKey
 _JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
 _SHOT = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
 _WORKER = re.compile(r"workers/([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})")
+_TOKEN = re.compile(r"tokens/([0-9a-f]{1,16})", re.ASCII)
 _IMAGE = re.compile(r"images/([0-9a-f]{64})")
 
 
@@ -62,6 +63,14 @@ def worker_id(name: str) -> str:
     if match is None:
         given = repr(name[:100])
         raise invalid("name", f"is {given}; allowed: workers/ and letters, digits, '.', '_', '-'")
+    return match[1]
+
+
+def token_id(name: str) -> str:
+    """The id in `tokens/{token}`; never told, as it may be a whole token that was pasted."""
+    match = _TOKEN.fullmatch(name)
+    if match is None:
+        raise invalid("name", "is no token's name; allowed: tokens/ID, as farm token list shows it")
     return match[1]
 
 

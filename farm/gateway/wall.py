@@ -156,6 +156,10 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_CANCELLING")
         case store_errors.ShotNotRequeued():
             return Refusal(code.FAILED_PRECONDITION, str(error), "SHOT_NOT_REQUEUED")
+        case store_errors.NoOperatorToken():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "NO_OPERATOR_TOKEN")
+        case store_errors.LastOperatorToken():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "LAST_OPERATOR_TOKEN")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

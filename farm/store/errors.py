@@ -11,7 +11,9 @@ StoreError
 ├── RequestConflict    the same request_id with other content
 ├── JobNotEnded        a job that has not ended cannot be deleted
 ├── JobCancelling      a job that is being cancelled cannot be asked for anything else
-└── ShotNotRequeued    a shot that was named for a requeue ended otherwise
+├── ShotNotRequeued    a shot that was named for a requeue ended otherwise
+├── NoOperatorToken    a first token that would lock operators out
+└── LastOperatorToken  the last token that lets operators in cannot be revoked
 """
 
 from __future__ import annotations
@@ -80,6 +82,27 @@ class JobCancelling(StoreError):
 
 class ShotNotRequeued(StoreError):
     """A shot that was named for a requeue is not in a state that is requeued."""
+
+
+class NoOperatorToken(StoreError):
+    """A first token after which no operator could get in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the first token of a farm has to have scope operate and never expire: with it, calls "
+            "without a token end. Create such a one first and keep it, then this one"
+        )
+
+
+class LastOperatorToken(StoreError):
+    """The last token that lets operators in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no operator could get in without this token: create another one with scope operate "
+            "that never expires, and revoke this one with it. To end all tokens revoke the others "
+            "first; a farm that other machines reach keeps one, or has FARM_TOKEN set"
+        )
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -80,6 +80,7 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
         schema.deletion.drop(conn)
         schema.farm.drop(conn)
         schema.worker.drop(conn)
+        schema.token.drop(conn)
         conn.exec_driver_sql("ALTER TABLE job DROP COLUMN webhook")
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
         conn.exec_driver_sql("DROP INDEX ix_shot_cache_key")
