@@ -13,6 +13,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
 from farm.gateway import server, tls
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
@@ -185,14 +186,15 @@ def test_a_swapped_link_is_a_renewal(authority: Authority, tmp_path: Path) -> No
 
 
 def test_a_broken_renewal_leaves_the_old_certificate_in_place(
-    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue()
-    with running_gateway(tmp_path / "data", tls=pair.files) as gateway:
+    with capture_logs() as logs, running_gateway(tmp_path / "data", tls=pair.files) as gateway:
         _garbled(pair.key)
         assert _check(gateway.address, authority.cert) == SERVING
         assert _names(gateway.http, authority.cert)
-        assert "tls.not_renewed" in capsys.readouterr().out
+        (told,) = [line for line in logs if line["event"] == "tls.not_renewed"]
+        assert "farm.key holds no private key" in told["error"]
         authority.issue("127.0.0.1", "renewed.example")
         assert _check(gateway.address, authority.cert, "renewed.example") == SERVING
 
