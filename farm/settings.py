@@ -11,7 +11,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # settings are read before gRPC is loaded
+    from svdfarm.tls import Tls
 
 FILE = "farm.toml"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -39,6 +42,14 @@ KEYS: Mapping[str, type] = {
     "workers": int,
     "model": str,
     "device": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "tls_client_ca": str,
+    "tls_ca": str,
+    "tls_client_cert": str,
+    "tls_client_key": str,
+    "tls_server_name": str,
+    "plaintext": bool,
 }
 
 # What a gateway may have and no worker needs. A worker loads what others have trained, and its
@@ -76,6 +87,8 @@ class Flags:
 
     address: str | None = None
     token: str | None = None
+    tls_ca: str | None = None
+    plaintext: bool | None = None
 
 
 class Settings:
@@ -105,11 +118,30 @@ class Settings:
         found: Any = self._values.get(key)
         return found if flag is None else flag
 
+    def tls_for(self, address: str, ca: str | None = None) -> Tls | None:
+        """What this caller trusts and shows at an address of TLS; None at any other."""
+        from svdfarm.target import SECURE
+        from svdfarm.tls import Tls
+
+        if not address.startswith(SECURE):
+            return None
+        return Tls(
+            _absolute(self.find("tls_ca", ca)),
+            _absolute(self.find("tls_client_cert", None)),
+            _absolute(self.find("tls_client_key", None)),
+            self.find("tls_server_name", None),
+        )
+
     def worker_token(self, flag: str | None = None) -> str | None:
         """What a worker shows its gateway: its own token, or else the farm's."""
         if flag is not None:
             return flag
         return self.find("worker_token", None) or self.find("token", None)
+
+
+def _absolute(path: str | None) -> str | None:
+    """For workers, whose working directory is another; links stay links, which renewals swap."""
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:

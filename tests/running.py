@@ -16,6 +16,7 @@ from farm.gateway.server import Gateway, serving
 from farm.jobs.params import TINY, ModelInfo
 from farm.render.fake import FakeRenderer
 from farm.render.renderer import Renderer
+from svdfarm.tls import Tls
 
 LOOPBACK = Address("127.0.0.1", 0)
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
@@ -95,9 +96,10 @@ def running_worker(
     token: str | None = None,
     fault: str = "",
     group: str = "",
+    tls: Tls | None = None,
 ) -> Iterator[Agent]:
     """A worker whose GPU is fake, and all else real."""
-    agent = Agent(gateway, token, folder=folder, version="test", group=group)
+    agent = Agent(gateway, token, folder=folder, version="test", group=group, tls=tls)
     agent.start()
     agent.serve(renderer or FakeRenderer(model, step_s), fault)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
 from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
+from svdfarm.tls import Tls
 from svdfarm.tokens import Identity, NewToken, Token
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
@@ -48,9 +50,22 @@ class AsyncClient:
         connect_timeout_s: float = 20.0,
         call_timeout_s: float = 60.0,
         on_waiting: OnWaiting | None = None,
+        tls_ca: str | PathLike[str] | bytes | None = None,
+        tls_cert: str | PathLike[str] | None = None,
+        tls_key: str | PathLike[str] | None = None,
+        tls_server_name: str | None = None,
+        plaintext: bool = False,
     ) -> None:
         """As `Client`."""
-        settings = Settings(address, token, connect_timeout_s, call_timeout_s, on_waiting)
+        settings = Settings(
+            address,
+            token,
+            connect_timeout_s,
+            call_timeout_s,
+            on_waiting,
+            Tls(tls_ca, tls_cert, tls_key, tls_server_name),
+            plaintext,
+        )
         self._connection = self._connection_kind(settings)
 
     async def __aenter__(self) -> Self:

@@ -33,8 +33,7 @@ class AsyncConnection(Connection):
     @cached_property
     def channel(self) -> grpc.aio.Channel:
         """See `Connection`."""
-        options = self.settings.channel_options()
-        return grpc.aio.insecure_channel(self.settings.address, options=options)
+        return self.settings.target.aio_channel(self.settings.channel_options())
 
     async def close(self) -> None:
         """See `Connection`."""

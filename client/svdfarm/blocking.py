@@ -55,8 +55,7 @@ class BlockingConnection(Connection):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        options = settings.channel_options()
-        self._channel = grpc.insecure_channel(settings.address, options=options)
+        self._channel = settings.target.channel(settings.channel_options())
 
     @property
     def channel(self) -> grpc.Channel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from datetime import timedelta
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,14 +38,32 @@ class Client:
         connect_timeout_s: float = 20.0,
         call_timeout_s: float = 60.0,
         on_waiting: OnWaiting | None = None,
+        tls_ca: str | PathLike[str] | bytes | None = None,
+        tls_cert: str | PathLike[str] | None = None,
+        tls_key: str | PathLike[str] | None = None,
+        tls_server_name: str | None = None,
+        plaintext: bool = False,
     ) -> None:
-        """`on_waiting(reason, limit_s)` is called when waiting for an absent farm begins."""
+        """`address` is grpcs://HOST:PORT for a farm with TLS, else HOST:PORT.
+
+        `on_waiting(reason, limit_s)` is called when waiting for an absent farm begins. `tls_ca`
+        is the CA of the farm's certificate, PEM as a file or as bytes, where gRPC does not know
+        it; `tls_cert` and `tls_key` are files of what this client shows, where the farm asks;
+        `tls_server_name` is what the farm's certificate must name, where not the host. A token
+        goes to another machine without TLS only with `plaintext`. Raises Rejected for what
+        cannot be used.
+        """
         self._client = _BlockingClient(
             address,
             token,
             connect_timeout_s=connect_timeout_s,
             call_timeout_s=call_timeout_s,
             on_waiting=on_waiting,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_server_name=tls_server_name,
+            plaintext=plaintext,
         )
 
     def __enter__(self) -> Self:

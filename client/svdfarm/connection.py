@@ -25,8 +25,11 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from svdfarm import handshake
 from svdfarm.errors import Rejected
 from svdfarm.patience import OnWaiting, Patience
+from svdfarm.target import Target
+from svdfarm.tls import Tls
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
 from svdfarm.v1.token_service_pb2_grpc import TokenServiceStub
 from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -64,24 +67,26 @@ class Settings:
     connect_timeout_s: float
     call_timeout_s: float
     on_waiting: OnWaiting | None
+    tls: Tls | None = None
+    plaintext: bool = False  # whether the token may be sent without TLS over a network
 
     def __post_init__(self) -> None:
-        host, colon, port = self.address.rpartition(":")
-        numbered = bool(colon and host and port.isdecimal() and 0 < int(port[:6]) < 65536)
-        if "/" in host or not (numbered or self.address.startswith("unix:")):
-            allowed = "HOST:PORT, such as 127.0.0.1:50051"
-            raise Rejected(f"address is {self.address!r}; allowed: {allowed}")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise Rejected("the token holds characters that no token has: was it copied whole?")
         if not 0 < self.call_timeout_s <= CALL_TIMEOUT_LIMIT_S:
             allowed = f"up to {CALL_TIMEOUT_LIMIT_S:g}"
             raise Rejected(f"call_timeout_s is {self.call_timeout_s:g}; allowed: {allowed}")
+        assert self.target  # which is checked by being read
+
+    @cached_property
+    def target(self) -> Target:
+        """The address, read."""
+        return Target.read(self.address, self.token, self.tls, plaintext=self.plaintext)
 
     def channel_options(self) -> list[tuple[str, int]]:
         """What gRPC is to know."""
         # A proxy from the environment is for other machines.
-        local = self.address.startswith(("127.", "localhost:", "[::1]:", "unix:"))
-        return [*_OPTIONS, ("grpc.enable_http_proxy", 0 if local else 1)]
+        return [*_OPTIONS, ("grpc.enable_http_proxy", 0 if self.target.is_local else 1)]
 
 
 class Connection(ABC):
@@ -146,9 +151,10 @@ class Connection(ABC):
     def patience(self, deadline: float | None = None) -> Patience:
         """A fresh measure of how long the farm may be away."""
         return Patience(
-            self.settings.address,
+            str(self.settings.target),
             self.settings.connect_timeout_s,
             self._sleep,
+            lambda: self.aside(lambda: handshake.problem(self.settings.target)),
             deadline,
             self.settings.on_waiting,
         )

@@ -2,6 +2,7 @@
 
 SvdfarmError
 ├── Unreachable            no farm answers at the address
+├── TlsFailed              the farm's certificate, ours, or who speaks TLS: they do not fit
 ├── Unauthenticated        the farm wants a token, or another one
 ├── NotFound               no such job, shot, image or worker
 ├── Rejected               the farm, or a check before it, refuses the request
@@ -64,6 +65,10 @@ class SvdfarmError(Exception):
 
 class Unreachable(SvdfarmError):
     """No farm answers at the address."""
+
+
+class TlsFailed(SvdfarmError):
+    """A farm is there, and no connection comes about: the message says what does not fit."""
 
 
 class Unauthenticated(SvdfarmError):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from svdfarm.errors import DeadlineExceeded, SvdfarmError, Unreachable
+from svdfarm.errors import DeadlineExceeded, SvdfarmError, TlsFailed, Unreachable
 from svdfarm.translate import translate
 
 _RETRY_FIRST_S = 0.1
@@ -26,12 +26,17 @@ class Patience:
         address: str,
         limit_s: float,
         sleep: Callable[[float], Awaitable[None]],
+        insecure: Callable[[], Awaitable[str]],
         deadline: float | None = None,
         on_waiting: OnWaiting | None = None,
     ) -> None:
         self._address = address
         self._limit_s = limit_s
         self._sleep = sleep
+        self._insecure = (
+            insecure  # tells whether TLS is why the farm is away, and nothing where not
+        )
+        self._asked = ""  # what gRPC said when that was last asked
         self._deadline = deadline  # of the monotonic clock
         self._on_waiting = on_waiting
         self._pause_s = _RETRY_FIRST_S
@@ -46,6 +51,10 @@ class Patience:
         told = translate(error, self._address)
         if not isinstance(told, Unreachable):
             raise told from error
+        if str(told) != self._asked:
+            self._asked = str(told)
+            if problem := await self._insecure():
+                raise TlsFailed(problem) from error
         try:
             await self.pause(told)
         except SvdfarmError as over:

@@ -31,6 +31,7 @@ from farm.cli.exits import CommandFailed, Exit
 from farm.cli.interrupts import insistent_interrupt
 from farm.cli.options import Address, Token
 from farm.cli.tables import printable
+from farm.cli.tls_options import Plaintext, TlsCa
 from farm.settings import Flags, SettingsInvalid
 
 # What the [server] extra brings, by the name that is imported.
@@ -80,6 +81,8 @@ def _farm(
     ctx: typer.Context,
     address: Address = None,
     token: Token = None,
+    tls_ca: TlsCa = None,
+    plaintext: Plaintext = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -94,7 +97,7 @@ def _farm(
     Exit codes: 0 succeeded, 1 usage or refused, 2 some shots failed or a video differs,
     3 cancelled, 4 timed out, 5 no farm answers.
     """
-    ctx.obj = Flags(address, token)
+    ctx.obj = Flags(address, token, tls_ca, plaintext)
 
 
 for _verbs in (

@@ -10,6 +10,7 @@ _PATIENCE_S = 0.5  # the user waits with a key pressed
 
 def jobs(incomplete: str) -> list[tuple[str, str]]:
     """Jobs of the farm that begin so, with what they are."""
+    from farm.cli.connecting import secured
     from farm.settings import DEFAULT_ADDRESS, Settings, SettingsInvalid
     from svdfarm import Client, SvdfarmError
 
@@ -22,6 +23,7 @@ def jobs(incomplete: str) -> list[tuple[str, str]]:
             settings.find("token", None),
             connect_timeout_s=_PATIENCE_S,
             call_timeout_s=_PATIENCE_S,
+            **secured(settings, address),
         ) as client:
             found = list(islice(client.jobs(), _JOBS))
     except (SettingsInvalid, SvdfarmError):

@@ -5,16 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
+from typing import TypedDict
 
 import typer
 
 from farm.cli.exits import CommandFailed, Exit
 from farm.settings import DEFAULT_ADDRESS, Flags, Settings
 from svdfarm import Client, errors
+from svdfarm.tls import Tls
 
 # How long a question that costs nothing to ask again tries a farm that is away.
 SHORT_CONNECT_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 20.0
+
+
+class Secured(TypedDict):
+    """Arguments of Client."""
+
+    tls_ca: str | PathLike[str] | bytes | None
+    tls_cert: str | PathLike[str] | None
+    tls_key: str | PathLike[str] | None
+    tls_server_name: str | None
+    plaintext: bool
 
 
 @contextmanager
@@ -33,16 +46,37 @@ def client(
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     settings = Settings.load()
     with told_to_the_user():
+        farm_address = settings.get("address", address or flags.address, DEFAULT_ADDRESS)
         farm = Client(
-            settings.get("address", address or flags.address, DEFAULT_ADDRESS),
+            farm_address,
             settings.find("token", token or flags.token),
             connect_timeout_s=settings.get(
                 "connect_timeout", connect_timeout_s, default_connect_timeout_s
             ),
             on_waiting=_say_waiting,
+            **secured(settings, farm_address, flags),
         )
         with farm:
             yield farm
+
+
+def secured(settings: Settings, address: str, flags: Flags | None = None) -> Secured:
+    """What a Client of the farm at `address` is told about TLS."""
+    flags = flags or Flags()
+    plaintext = settings.get("plaintext", flags.plaintext, False)
+    return as_arguments(settings.tls_for(address, flags.tls_ca), plaintext=plaintext)
+
+
+def as_arguments(tls: Tls | None, *, plaintext: bool) -> Secured:
+    """The same, of a Client."""
+    tls = tls or Tls()
+    return {
+        "tls_ca": tls.ca,
+        "tls_cert": tls.cert,
+        "tls_key": tls.key,
+        "tls_server_name": tls.server_name,
+        "plaintext": plaintext,
+    }
 
 
 @contextmanager

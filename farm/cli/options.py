@@ -15,7 +15,8 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The farm's address.  [FARM_ADDRESS; default: 127.0.0.1:50051]",
+        help="The farm's address; grpcs://HOST:PORT with TLS.  "
+        "[FARM_ADDRESS; default: 127.0.0.1:50051]",
         show_default=False,
     ),
 ]

@@ -37,6 +37,15 @@ from farm.cli.server_options import (
     WorkerCount,
 )
 from farm.cli.sizes import read_size_bytes
+from farm.cli.tls_options import (
+    Plaintext,
+    TlsCa,
+    TlsCert,
+    TlsClientCa,
+    TlsKey,
+    first,
+    server_tls,
+)
 from farm.jobs.webhooks import WebhookInvalid, Webhooks
 from farm.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 
@@ -70,12 +79,17 @@ def up(
     model_offload: ModelOffload = False,
     forward_chunking: ForwardChunking = False,
     worker_address: WorkerAddress = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    plaintext: Plaintext = None,
     token: Token = None,
 ) -> None:
     """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
     from farm.cli.supervisor import FarmProcesses, FarmSettings
+    from svdfarm.target import SECURE
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
@@ -102,6 +116,9 @@ def up(
         forward_chunking=forward_chunking,
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
+        tls=server_tls(settings, tls_cert, tls_key, tls_client_ca),
+        worker_tls=settings.tls_for(SECURE, flags.tls_ca),
+        plaintext=settings.get("plaintext", first(plaintext, flags.plaintext), False),
         worker_token=settings.find("worker_token", None),
     )
     if wanted.worker_address is not None and wanted.worker_address.endswith(":0"):
@@ -124,6 +141,10 @@ def gateway(
     webhook_secret: WebhookSecret = None,
     webhook_private: WebhookPrivate = None,
     worker_address: WorkerAddress = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    plaintext: Plaintext = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -143,6 +164,7 @@ def gateway(
     from farm.store.bucket import Bucket
     from farm.store.errors import StoreError
     from farm.store.postgres import read_url
+    from svdfarm.target import SECURE
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
@@ -156,8 +178,10 @@ def gateway(
     configure_logs()
 
     def ready(gateway: Gateway) -> None:
-        print(f"ready {gateway.address}", flush=True)  # noqa: T201 - what waits for us reads it
+        scheme = SECURE if tls else ""
+        print(f"ready {scheme}{gateway.address}", flush=True)  # noqa: T201 - what waits for us reads it
 
+    tls = server_tls(settings, tls_cert, tls_key, tls_client_ca)
     try:
         config = GatewayConfig(
             address=Address.parse(
@@ -175,6 +199,8 @@ def gateway(
             direct_upload=settings.get("direct_upload", direct_upload, False),
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
+            tls=tls,
+            plaintext=settings.get("plaintext", first(plaintext, flags.plaintext), False),
             worker_token=settings.find("worker_token", None),
             default_model=model,
             webhooks=webhooks,
@@ -196,7 +222,8 @@ def worker(
         typer.Option(
             "--gateway",
             metavar="HOST:PORT",
-            help=f"The gateway to work for.  [FARM_GATEWAY; default: {DEFAULT_ADDRESS}]",
+            help="The gateway to work for; grpcs://HOST:PORT with TLS.  "
+            f"[FARM_GATEWAY; default: {DEFAULT_ADDRESS}]",
             show_default=False,
         ),
     ] = None,
@@ -216,18 +243,22 @@ def worker(
             show_default=False,
         ),
     ] = None,
+    tls_ca: TlsCa = None,
+    plaintext: Plaintext = None,
     token: Token = None,
     stop_on_eof: StopOnEof = False,
 ) -> None:
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    from farm.cli import connecting
     from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
     from farm.render.errors import RenderError
     from farm.render.folder import describe
+    from svdfarm.target import Target
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
@@ -241,10 +272,16 @@ def worker(
     try:
         if wanted_model is not None:
             describe(wanted_model)  # a folder that is none is told before Ray starts
-        check_token(address, wanted_token)  # and so is a token
+        given_plaintext = settings.get("plaintext", first(plaintext, flags.plaintext), False)
+        tls = settings.tls_for(address, tls_ca or flags.tls_ca)
+        with connecting.told_to_the_user():  # what is wrong with these is told before Ray starts
+            target = Target.read(address, wanted_token, tls, plaintext=given_plaintext)
+        check_token(target, wanted_token)
         wanted = WorkerSettings(
             gateway=address,
             token=wanted_token,
+            tls=tls,
+            plaintext=given_plaintext,
             model=wanted_model,
             count=settings.find("workers", workers),
             device=device,

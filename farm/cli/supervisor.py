@@ -16,11 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from farm.cli.connecting import as_arguments, told_to_the_user
 from farm.cli.exits import CommandFailed
+from farm.cli.own_tls import environment, gateway_arguments, own_tls
+from farm.gateway.tls_files import TlsFiles
 from farm.jobs.params import NOTES
 from farm.settings import NOT_FOR_WORKERS
 from svdfarm import Client, errors
 from svdfarm.resources import WorkerState
+from svdfarm.target import SECURE
+from svdfarm.tls import Tls
 
 _GATEWAY_READY_S = 60.0
 _GATEWAY_STOP_S = 15.0
@@ -54,6 +59,9 @@ class FarmSettings:
     webhook_secret: str | None = None
     webhook_private: bool = False
     open_metrics: bool = False
+    tls: TlsFiles | None = None
+    worker_tls: Tls | None = None  # as it was given, for farms in general
+    plaintext: bool = False
 
 
 class Child:
@@ -86,7 +94,7 @@ class Child:
     def pin_address(self) -> None:
         """After the first start: the next one has to be where this one was, chosen by port 0."""
         flag = self._arguments.index("--address")
-        self._arguments[flag + 1] = self.address
+        self._arguments[flag + 1] = self.address.removeprefix(SECURE)
 
     def start(self) -> None:
         """Starts the process; its log goes on where it was."""
@@ -190,6 +198,9 @@ class FarmProcesses:
         arguments.append(
             "--webhook-private" if settings.webhook_private else "--no-webhook-private"
         )
+        arguments.append("--plaintext" if settings.plaintext else "--no-plaintext")
+        arguments += gateway_arguments(settings.tls)
+        self._tls = own_tls(settings.tls, settings.worker_tls)
         self._worker_token = settings.worker_token or secrets.token_hex(32)
         given = {
             "FARM_TOKEN": settings.token,
@@ -222,6 +233,13 @@ class FarmProcesses:
         if not self.gateway.wait_ready(_GATEWAY_READY_S, stop):
             return
         self.gateway.pin_address()
+        with told_to_the_user(), self._client() as client:
+            try:
+                list(client.workers())
+            except errors.TlsFailed:
+                raise  # before Ray starts, as no worker could come either
+            except errors.SvdfarmError:
+                pass  # such as a farm that lets nobody in without a token of its table
         http = self._settings.http
         told = "" if http.endswith(":0") else f"  http {http}"
         _say(f"gateway  {self.gateway.address}{told}")
@@ -242,14 +260,18 @@ class FarmProcesses:
 
     def worker(self) -> Child:
         """The workers' program; of our secrets it has one that is good for nothing else."""
-        given = {"FARM_WORKER_TOKEN": self._worker_token}
+        given = {"FARM_WORKER_TOKEN": self._worker_token, **environment(self._tls)}
         log = self._logs / "worker.log"
         arguments = self._worker_arguments()
         return Child("worker", arguments, log, given, without=NOT_FOR_WORKERS)
 
     def _worker_arguments(self) -> list[str]:
         settings = self._settings
-        arguments = ["--gateway", settings.worker_address or self.gateway.address]
+        worker_address = settings.worker_address or self.gateway.address
+        if settings.tls is not None:
+            worker_address = SECURE + worker_address.removeprefix(SECURE)
+        arguments = ["--gateway", worker_address]
+        arguments.append("--plaintext" if settings.plaintext else "--no-plaintext")
         arguments += ["--device", settings.device, "--engine", settings.engine]
         if settings.dtype is not None:
             arguments += ["--dtype", settings.dtype]
@@ -263,10 +285,14 @@ class FarmProcesses:
             arguments += ["--model", settings.model]
         return arguments
 
+    def _client(self) -> Client:
+        secured = as_arguments(self._tls, plaintext=self._settings.plaintext)
+        return Client(self.gateway.address, self._settings.token, **secured)
+
     def _say_workers(self, stop: threading.Event) -> None:
         """Waits until the gateway lists an ACTIVE worker, and tells who there is."""
         deadline = time.monotonic() + _GATEWAY_READY_S
-        with Client(self.gateway.address, self._settings.token) as client:
+        with self._client() as client:
             while not stop.wait(0.1):
                 try:
                     active = [w for w in client.workers() if w.state == WorkerState.ACTIVE]

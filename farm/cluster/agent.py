@@ -30,12 +30,14 @@ from farm.cluster.direct import FarmBucket
 from farm.cluster.holding import Holding
 from farm.cluster.reports import done, failed, progress, reason_of, released, with_log
 from farm.cluster.scratch import make_folder
-from farm.cluster.session import Session, SessionBroken
+from farm.cluster.session import Session, SessionBroken, why_broken
 from farm.jobs.retry import CordonReason, Reason
 from farm.render.errors import RenderCancelled, RenderError
 from farm.render.preview import Previews
 from farm.render.renderer import Rendered, Renderer
 from farm.wire import memory_from_wire, model_to_wire, params_from_wire
+from svdfarm.target import Target
+from svdfarm.tls import Tls
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 
@@ -59,11 +61,14 @@ class Agent:
         folder: Path,
         version: str = "",
         group: str = "",
+        tls: Tls | None = None,
+        plaintext: bool = False,
         on_broken_device: Callable[[], None] = lambda: None,
     ) -> None:
+        """Raises svdfarm.Rejected for an address, or files of TLS, that cannot be used."""
         hostname = platform.node() or "localhost"
         self.id = f"{hostname.split('.')[0]}-{uuid.uuid4().hex[:8]}"
-        self._address = address
+        self._target = Target.read(address, token, tls, plaintext=plaintext)
         self._token = token
         self._folder = make_folder(folder)
         self._on_broken_device = on_broken_device
@@ -172,26 +177,27 @@ class Agent:
     def _dial(self) -> None:
         retry_s = _RETRY_FIRST_S
         while not self._stopped.is_set():
-            session = Session(self._address, self._token)
+            session = None
             started = time.monotonic()
-            with self._lock:
-                self._dialled = session
             try:
+                session = Session(self._target, self._token)
+                with self._lock:
+                    self._dialled = session
                 self._hello(session)
                 for response in session:
                     self._take(session, response)
                 log.info("session.closed", worker=self.id)
             except (grpc.RpcError, SessionBroken) as error:
                 if not self._stopped.is_set():
-                    told = error.details() if isinstance(error, grpc.Call) else str(error)
-                    log.warning("session.broken", worker=self.id, error=told)
-                    self.problem = str(told)
+                    self.problem = why_broken(error, self._target)
+                    log.warning("session.broken", worker=self.id, error=self.problem)
             except Exception as error:  # the wall: a worker that dials no more is lost
                 log.error("session.failed", worker=self.id, exc_info=error)
             finally:
                 with self._lock:
                     self._session = None
-                session.close()
+                if session is not None:
+                    session.close()
             retry_s = _RETRY_FIRST_S if time.monotonic() - started > 1 else retry_s
             self._stopped.wait(retry_s * random.uniform(0.5, 1))  # noqa: S311 - spreads the herd
             retry_s = min(retry_s * 2, _RETRY_MAX_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from svdfarm.target import Target
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
@@ -15,10 +16,10 @@ class TokenRefused(Exception):
     """The gateway does not let workers in; the message says why and what to do."""
 
 
-def check_token(gateway: str, token: str | None) -> None:
+def check_token(gateway: Target, token: str | None) -> None:
     """Raises TokenRefused; a gateway that does not answer may still come, and tells then."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    with grpc.insecure_channel(gateway) as channel:
+    with gateway.channel([]) as channel:
         stub = pb_grpc.SessionServiceStub(channel)
         try:
             # Without a model it is refused as such, once its sender is known.

@@ -7,7 +7,10 @@ import threading
 import grpc
 import structlog
 
+from farm.cluster.session import why_broken
 from farm.jobs.demand import Demand
+from svdfarm.target import Target
+from svdfarm.tls import Tls
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
@@ -26,9 +29,18 @@ _CHANNEL_OPTIONS = [
 class DemandWatch:
     """Knows the latest demand; its thread, `demand`, ends with `stop`."""
 
-    def __init__(self, gateway: str, token: str | None, request: pb.GetDemandRequest) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        token: str | None,
+        request: pb.GetDemandRequest,
+        *,
+        tls: Tls | None = None,
+        plaintext: bool = False,
+    ) -> None:
+        """Raises svdfarm.Rejected for an address, or files of TLS, that cannot be used."""
         self.latest: Demand | None = None  # None: not known, or no longer
-        self._gateway = gateway
+        self._target = Target.read(gateway, token, tls, plaintext=plaintext)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._request = request
         self._stopped = threading.Event()
@@ -40,7 +52,7 @@ class DemandWatch:
 
     def _ask_until_stopped(self) -> None:
         told = ""
-        with grpc.insecure_channel(self._gateway, options=_CHANNEL_OPTIONS) as channel:
+        with self._target.channel(_CHANNEL_OPTIONS) as channel:
             stub = pb_grpc.SessionServiceStub(channel)
             while not self._stopped.is_set():
                 problem = self._ask(stub)
@@ -55,8 +67,7 @@ class DemandWatch:
             found = stub.GetDemand(self._request, timeout=_ANSWER_S, metadata=self._metadata)
         except grpc.RpcError as error:
             self.latest = None
-            problem: Exception = error
-            return str(problem.details() if isinstance(problem, grpc.Call) else problem)
+            return why_broken(error, self._target)
         self.latest = Demand(
             queued_shot_count=found.queued_shot_count,
             busy_worker_count=found.busy_worker_count,

@@ -15,6 +15,7 @@ import structlog
 from farm.jobs.params import default_model
 from farm.render.hub import REPOSITORIES, fetch
 from farm.settings import NOT_FOR_WORKERS
+from svdfarm.tls import Tls
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -49,6 +50,8 @@ class WorkerSettings:
 
     gateway: str
     token: str | None = None
+    tls: Tls | None = None
+    plaintext: bool = False
     model: str | None = None  # None: default_model
     count: int | None = None  # None: one a GPU, two on a CPU
     device: str = "auto"
@@ -119,6 +122,8 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
         config = WorkerConfig(
             gateway=settings.gateway,
             token=settings.token,
+            tls=settings.tls,
+            plaintext=settings.plaintext,
             model=started.model,
             device=started.device,
             dtype=settings.dtype,

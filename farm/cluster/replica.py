@@ -18,6 +18,7 @@ from ray.serve.config import AutoscalingConfig
 from farm import __version__
 from farm.cluster.agent import Agent
 from farm.logs import configure_logs
+from svdfarm.tls import Tls
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ class WorkerConfig:
     model: str
     group: str = ""  # as the gateway is told; empty: it is in none
     token: str | None = None
+    tls: Tls | None = None  # for a gateway at grpcs://; its files are those of the worker's machine
+    plaintext: bool = False  # whether the token may be sent without TLS over a network
     device: str = "auto"
     dtype: str | None = None
     engine: str = "default"
@@ -53,6 +56,8 @@ class Worker:
             folder=Path(tempfile.gettempdir()),
             version=__version__,
             group=config.group,
+            tls=config.tls,
+            plaintext=config.plaintext,
             on_broken_device=self._break,
         )
         self._agent.start()

@@ -34,8 +34,14 @@ class DemandPolicy:
     ) -> None:
         request = GetDemandRequest(model=model, group=told_group(group), shot_limit=max_workers)
         # Here, as Serve shows a policy's arguments to everybody.
-        token = Settings.load().worker_token()
-        self._watch = DemandWatch(gateway, token, request)
+        settings = Settings.load()
+        self._watch = DemandWatch(
+            gateway,
+            settings.worker_token(),
+            request,
+            tls=settings.tls_for(gateway),
+            plaintext=settings.get("plaintext", None, False),
+        )
         weakref.finalize(self, self._watch.stop)  # Serve tells a policy nothing of its end
         self._bounds = Bounds(min_workers, max_workers, idle_s)
         self._past: tuple[Need, ...] = ()

@@ -37,7 +37,9 @@ class ServiceArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    gateway: Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+    gateway: Annotated[
+        str, Field(pattern=r"^(grpcs?://)?([^\s:/\[\]]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")
+    ]
     model: Annotated[
         str, Field(min_length=1)
     ]  # a known name, or a folder that is there in the Pods
@@ -67,8 +69,15 @@ class PodWorker(Worker):
     """A worker that has its token from its own Pod: Serve keeps what an application is given."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        token = Settings.load().worker_token()
-        super().__init__(replace(config, token=token, group=told_group(config.group)))
+        settings = Settings.load()
+        given = replace(
+            config,
+            token=settings.worker_token(),
+            group=told_group(config.group),
+            tls=settings.tls_for(config.gateway),
+            plaintext=settings.get("plaintext", None, False),
+        )
+        super().__init__(given)
 
 
 def build(args: dict[str, Any]) -> Application:

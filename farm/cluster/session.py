@@ -9,6 +9,9 @@ from pathlib import Path
 
 import grpc
 
+from svdfarm import handshake
+from svdfarm.errors import Rejected
+from svdfarm.target import Target
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
 
@@ -32,11 +35,24 @@ class SessionBroken(Exception):
     """The session has ended; the worker dials again."""
 
 
+def why_broken(error: grpc.RpcError | SessionBroken, target: Target) -> str:
+    """Why a session has ended, as far as can be told; may take some seconds."""
+    if isinstance(error, SessionBroken):
+        return str(error)
+    if error.code() is grpc.StatusCode.UNAVAILABLE and (problem := handshake.problem(target)):
+        return problem
+    return error.details() or error.code().name
+
+
 class Session:
     """Sends from any thread, receives in the one that iterates."""
 
-    def __init__(self, address: str, token: str | None) -> None:
-        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    def __init__(self, target: Target, token: str | None) -> None:
+        """Raises SessionBroken where the files of its TLS cannot be used."""
+        try:
+            self._channel = target.channel(_CHANNEL_OPTIONS)
+        except Rejected as error:
+            raise SessionBroken(str(error)) from error
         self._changed = threading.Condition()  # of everything below
         self._urgent: deque[pb.SessionRequest] = deque()
         self._outbox: deque[pb.SessionRequest] = deque()

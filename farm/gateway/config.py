@@ -13,6 +13,7 @@ from farm.jobs.webhooks import Webhooks
 if TYPE_CHECKING:  # addresses are read where only the client is installed
     from sqlalchemy import URL
 
+    from farm.gateway.tls_files import TlsFiles
     from farm.store.bucket import Bucket
 
 
@@ -49,6 +50,14 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether it stands for every address of this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -80,6 +89,8 @@ class GatewayConfig:
     token: str | None = None  # the farm's own, good for everything
     worker_token: str | None = None  # good for workers, and nothing else
     open_metrics: bool = False  # /metrics wants no token
+    tls: TlsFiles | None = None  # of every port; None: plaintext
+    plaintext: bool = False  # whether other machines may come to a port without TLS
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     retention_s: float | None = None  # of jobs that have ended; None: for ever
@@ -109,6 +120,13 @@ class GatewayConfig:
                 f"{self.address} can be reached from other machines: give the workers a port of "
                 "their own with --worker-address, such as 0.0.0.0:50052"
             )
+        for address in (self.address, self.worker_address, self.http):
+            if address and not address.is_loopback and not (self.tls or self.plaintext):
+                raise ConfigInvalid(
+                    f"{address} can be reached from other machines, and whoever is on the way "
+                    "could read tokens and images: give --tls-cert and --tls-key, or say that "
+                    "the network itself is safe, with --plaintext or FARM_PLAINTEXT=true"
+                )
         for name, token in (("FARM_TOKEN", self.token), ("FARM_WORKER_TOKEN", self.worker_token)):
             if token is not None and not _TOKEN.fullmatch(token):
                 raise ConfigInvalid(

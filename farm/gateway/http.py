@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -20,10 +23,37 @@ from farm.gateway.http_protocol import HEADER_LIMIT_BYTES, KEEP_ALIVE_S, Limited
 from farm.gateway.keyring import Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
+from farm.gateway.tls import HANDSHAKE_S
 
 
 class HttpServer(uvicorn.Server):
     """uvicorn within the gateway's own loop: it leaves the process's signals alone."""
+
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._context = context
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's hook, which would wait a minute for a handshake and keep its certificate."""
+        if self._context is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        connect = functools.partial(
+            protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connect, sock=sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -38,10 +68,11 @@ def http_server(
     keyring: Keyring,
     address: Address,
     config: GatewayConfig,
+    context: ssl.SSLContext | None,
 ) -> HttpServer:
     """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for.
 
-    Run it with `serve(sockets=[...])`.
+    With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
     table = routes(open_metrics=config.open_metrics)
     gate = Gate(http_app(serving, scraper), keyring, table, address, config.limits)
@@ -56,7 +87,8 @@ def http_server(
             log_config=None,
             access_log=False,
             ws="none",
-        )
+        ),
+        context,
     )
 
 

@@ -28,6 +28,7 @@ from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
+from farm.gateway.tls import HANDSHAKE_S, Certificates
 from farm.gateway.token_service import TokenService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
@@ -59,7 +60,9 @@ WORKER_SERVICES = ("svdfarm.v1.SessionService",)
 class Gateway:
     """A gateway that serves; made by `open`, ended by `stop`."""
 
-    def __init__(self, config: GatewayConfig, store: Store) -> None:
+    def __init__(
+        self, config: GatewayConfig, store: Store, certificates: Certificates | None = None
+    ) -> None:
         self._config = config
         self._store = store
         self._workers = Workers()
@@ -99,6 +102,8 @@ class Gateway:
             reconnect_grace_s=config.reconnect_grace_s,
             limits=config.limits,
         )
+        self._certificates = certificates
+        self._credentials: list[grpc.ServerCredentials] = []  # of ports that are served
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,10 +145,10 @@ class Gateway:
             self._sessions, session_server
         )
         self._serve_health(users, names)
-        self.address = _bind(users, self._config.address)
+        self.address = self._bind(users, self._config.address)
         self.worker_address = self.address
         if self._config.worker_address is not None:
-            self.worker_address = _bind(session_server, self._config.worker_address)
+            self.worker_address = self._bind(session_server, self._config.worker_address)
         for server in self._servers:
             await server.start()
         self._tasks.append(asyncio.create_task(self._dispatcher.run()))
@@ -155,7 +160,8 @@ class Gateway:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
         self._dispatcher.wake()
-        log.info("gateway.ready", address=str(self.address), http=str(self.http))
+        tls = self._certificates is not None
+        log.info("gateway.ready", address=str(self.address), http=str(self.http), tls=tls)
 
     async def stop(self) -> None:
         """Takes no more calls, lets those under way end, and closes the store."""
@@ -215,6 +221,7 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
+        context = self._certificates.http_context() if self._certificates else None
         self._http = http_server(
             lambda: self._serving,
             self._scraper,
@@ -222,6 +229,7 @@ class Gateway:
             self._keyring,
             self.http,
             self._config,
+            context,
         )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
@@ -239,6 +247,7 @@ class Gateway:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.http2.max_ping_strikes", 2),
                 ("grpc.so_reuseport", 0),  # a port in use is an error, not a share
+                ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_S * 1000)),
             ],
         )
         self._servers.append(server)
@@ -249,18 +258,22 @@ class Gateway:
         served = (*names, "grpc.health.v1.Health", reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, server)
 
-
-def _bind(server: grpc.aio.Server, address: Address) -> Address:
-    try:
-        port = server.add_insecure_port(str(address))
-    except RuntimeError as error:
-        raise ConfigInvalid(f"{address} cannot be bound: is it in use?") from error
-    return Address(address.host, port)
+    def _bind(self, server: grpc.aio.Server, address: Address) -> Address:
+        try:
+            if self._certificates is None:
+                port = server.add_insecure_port(str(address))
+            else:
+                self._credentials.append(self._certificates.server_credentials())
+                port = server.add_secure_port(str(address), self._credentials[-1])
+        except RuntimeError as error:
+            raise ConfigInvalid(f"{address} cannot be bound: is it in use?") from error
+        return Address(address.host, port)
 
 
 @contextlib.asynccontextmanager
 async def serving(config: GatewayConfig) -> AsyncIterator[Gateway]:
-    """A gateway for the length of a with block."""
+    """A gateway for the length of a with block. Raises ConfigInvalid."""
+    certificates = Certificates(config.tls) if config.tls else None
     store = await asyncio.to_thread(
         Store.open,
         config.data,
@@ -269,7 +282,7 @@ async def serving(config: GatewayConfig) -> AsyncIterator[Gateway]:
         direct_upload=config.direct_upload,
         lease_s=config.lease_s,
     )
-    gateway = Gateway(config, store)
+    gateway = Gateway(config, store, certificates)
     try:
         await gateway.start()
         yield gateway

@@ -33,19 +33,23 @@ def doctor(
 
     The flags are those of `farm up`. Exit code 1 where a check failed, else 0.
     """
+    from farm.cli import connecting
     from farm.cli.doctor import examine, report
 
     settings = Settings.load()
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     device = settings.get("device", None if device == "auto" else device, "auto")
     check_choice("--device", device, ("auto", "cpu", "cuda"))
+    farm_address = settings.get("address", address or flags.address, DEFAULT_ADDRESS)
     wanted = examine.Wanted(
-        address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
+        address=farm_address,
         token=settings.find("token", token or flags.token),
         http=settings.get("http", http, DEFAULT_HTTP),
         data=data_folder(settings, data),
         model=settings.find("model", model),
         device=device,
         hub_token_set=hub_token_set(),
+        secured=connecting.secured(settings, farm_address, flags),
+        worker_address=settings.find("worker_address", None),
     )
     return report.show(examine.examine(wanted), as_json=as_json)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from farm.cli.connecting import Secured
 from farm.cli.doctor import (
     gateway,
     gpu,
@@ -39,6 +40,8 @@ class Wanted:
     model: str | None  # None: the default of this machine
     device: str
     hub_token_set: bool
+    secured: Secured
+    worker_address: str | None
 
 
 def examine(wanted: Wanted) -> Iterator[Check]:
@@ -66,7 +69,9 @@ def examine(wanted: Wanted) -> Iterator[Check]:
             "cpu": lambda: [machine.judge_machine(machine.probe_machine())],
             "data": lambda: [machine.judge_disk(wanted.data, machine.probe_disk(wanted.data))],
             "model": models,
-            "gateway": lambda: gateway.check_gateway(wanted.address, wanted.token),
+            "gateway": lambda: gateway.check_gateway(
+                wanted.address, wanted.token, wanted.secured, wanted.worker_address
+            ),
             "http": lambda: ports.check_http(wanted.http, wanted.address),
             "ray": ray_ports.check_ray,
         },

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from farm import __version__
+from farm.cli.connecting import Secured, as_arguments
 from farm.cli.doctor.check import Check, fail, ok, warn
 from farm.cli.doctor.ports import Bound, probe_port, unbindable
 from farm.cli.tables import model_name
 from farm.gateway.config import Address, ConfigInvalid
 from svdfarm import Client, Worker, errors
 from svdfarm.resources import WorkerState
+from svdfarm.target import PLAIN, SECURE
 
 _TIMEOUT_S = 3.0
 _MOST_WORKERS = 1000
@@ -26,27 +29,50 @@ class Answer:
     error: errors.SvdfarmError | None = None
 
 
-def check_gateway(text: str, token: str | None) -> list[Check]:
+def check_gateway(
+    text: str,
+    token: str | None,
+    secured: Secured | None = None,
+    worker_address: str | None = None,
+) -> list[Check]:
     """The check of the farm's address, and of each worker."""
     try:
-        address = Address.parse(text)
+        address = Address.parse(text.removeprefix(SECURE).removeprefix(PLAIN))
     except ConfigInvalid as error:
         return [fail("gateway", str(error), "Correct --address, FARM_ADDRESS or farm.toml.")]
     bound = probe_port(address)
-    answer = None if bound in (Bound.FREE, Bound.FORBIDDEN) else ask(text, token)
-    return judge_gateway(address, bound, answer)
+    answer = None if bound in (Bound.FREE, Bound.FORBIDDEN) else ask(text, token, secured)
+    return judge_gateway(address, bound, answer, for_workers(text, address, worker_address))
 
 
-def ask(address: str, token: str | None) -> Answer:
-    """Asks once who the workers are."""
+def for_workers(text: str, address: Address, worker_address: str | None) -> str:
+    """What workers on other machines dial, as far as it can be known here."""
+    scheme = SECURE if text.startswith(SECURE) else ""
+    if not worker_address:
+        return f"{scheme}{address}"
     try:
-        with Client(address, token, connect_timeout_s=0, call_timeout_s=_TIMEOUT_S) as client:
+        dialled = Address.parse(worker_address)
+    except ConfigInvalid:  # told by the gateway
+        return f"{scheme}{address}"
+    host = platform.node() if dialled.is_unspecified else dialled.host
+    return f"{scheme}{Address(host, dialled.port)}"
+
+
+def ask(address: str, token: str | None, secured: Secured | None = None) -> Answer:
+    """Asks once who the workers are."""
+    secured = secured or as_arguments(None, plaintext=False)
+    try:
+        with Client(
+            address, token, connect_timeout_s=0, call_timeout_s=_TIMEOUT_S, **secured
+        ) as client:
             return Answer(tuple(islice(client.workers(), _MOST_WORKERS)))
     except errors.SvdfarmError as error:
         return Answer(error=error)
 
 
-def judge_gateway(address: Address, bound: Bound, answer: Answer | None) -> list[Check]:
+def judge_gateway(
+    address: Address, bound: Bound, answer: Answer | None, for_workers: str
+) -> list[Check]:
     """Is there a farm, does it let us in, and who works for it?"""
     if answer is None:
         if bound is Bound.FREE:
@@ -54,10 +80,16 @@ def judge_gateway(address: Address, bound: Bound, answer: Answer | None) -> list
         return [unbindable("gateway", address, bound, "--address")]
     match answer.error:
         case None:
-            return [_gateway(address, answer.workers), *map(judge_worker, answer.workers)]
+            return [
+                _gateway(address, answer.workers, for_workers),
+                *map(judge_worker, answer.workers),
+            ]
         case errors.Unauthenticated():
             found = f"the farm at {address} refuses the token, or wants one"
             advice = "Set FARM_TOKEN to the one that it was started with."
+        case errors.TlsFailed():
+            found = str(answer.error)
+            advice = "A farm's TLS is of its FARM_TLS_CERT; what is trusted here, of FARM_TLS_CA."
         case errors.Rejected():
             found, advice = str(answer.error), "Correct FARM_TOKEN, or the address."
         case errors.FarmFailed() | errors.ResourceExhausted():
@@ -71,12 +103,13 @@ def judge_gateway(address: Address, bound: Bound, answer: Answer | None) -> list
     return [fail("gateway", found, advice)]
 
 
-def _gateway(address: Address, workers: Sequence[Worker]) -> Check:
-    found = f"a farm answers at {address}"
+def _gateway(address: Address, workers: Sequence[Worker], for_workers: str) -> Check:
+    tls = ", with TLS" if for_workers.startswith(SECURE) else ""
+    found = f"a farm answers at {address}{tls}"
     count = len(workers)
     active = sum(worker.state is WorkerState.ACTIVE for worker in workers)
     if not workers:
-        advice = f"Start some on each GPU machine: farm worker --gateway {address}."
+        advice = f"Start some on each GPU machine: farm worker --gateway {for_workers}."
         return warn("gateway", f"{found}; no worker is connected", advice)
     told = f"{found}; {active} of {count} {'worker' if count == 1 else 'workers'} active"
     if not active:

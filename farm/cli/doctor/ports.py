@@ -6,10 +6,12 @@ import enum
 import errno
 import http.client
 import socket
+import ssl
 
 from farm.cli.doctor.check import Check, fail, ok, warn
 from farm.cli.doctor.listening import holder
 from farm.gateway.config import Address, ConfigInvalid
+from svdfarm.target import PLAIN, SECURE
 
 _TIMEOUT_S = 3.0
 _BODY_BYTES = 4096
@@ -42,9 +44,17 @@ def probe_port(address: Address) -> Bound:
     return Bound.FREE
 
 
-def get(host: str, port: int, path: str) -> tuple[int, str] | None:
-    """Status and the beginning of the body that HTTP answers; None where it does not answer."""
+def get(host: str, port: int, path: str, *, secure: bool = False) -> tuple[int, str] | None:
+    """Status and the beginning of the body that HTTP answers; None where it does not answer.
+
+    `secure` is TLS with whoever is there: nothing is sent that others may not see.
+    """
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    if secure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -74,7 +84,8 @@ def unbindable(name: str, address: Address, bound: Bound, flag: str) -> Check:
 def check_http(text: str, gateway: str) -> list[Check]:
     """The check of the address where the gateway serves HTTP; none for another machine's farm."""
     try:
-        if probe_port(Address.parse(gateway)) is Bound.ELSEWHERE:
+        dialled = gateway.removeprefix(SECURE).removeprefix(PLAIN)
+        if probe_port(Address.parse(dialled)) is Bound.ELSEWHERE:
             return []
     except ConfigInvalid:
         pass  # told by the check of the gateway
@@ -83,17 +94,24 @@ def check_http(text: str, gateway: str) -> list[Check]:
     except ConfigInvalid as error:
         return [fail("http", str(error), "Correct --http, FARM_HTTP or farm.toml.")]
     bound = probe_port(address)
-    answer = get(address.host, address.port, "/healthz") if bound is Bound.TAKEN else None
+    if bound is not Bound.TAKEN:
+        return [judge_http(address, bound, None)]
+    answer = get(address.host, address.port, "/healthz")
+    if answer is None and (over_tls := get(address.host, address.port, "/healthz", secure=True)):
+        return [judge_http(address, bound, over_tls, tls=True)]
     return [judge_http(address, bound, answer)]
 
 
-def judge_http(address: Address, bound: Bound, answer: tuple[int, str] | None) -> Check:
+def judge_http(
+    address: Address, bound: Bound, answer: tuple[int, str] | None, *, tls: bool = False
+) -> Check:
     """Is it free, or a farm's? `answer` is that of /healthz."""
+    over = ", with TLS" if tls else ""
     match bound, answer:
         case Bound.FREE, _:
             return ok("http", f"{address} is free")
         case _, (200, "ok\n"):
-            return ok("http", f"{address} answers /healthz: ok")
+            return ok("http", f"{address} answers /healthz{over}: ok")
         case _, (503, "stopping\n"):
             return warn("http", f"{address} answers /healthz: stopping", "Wait until it has ended.")
         case _:

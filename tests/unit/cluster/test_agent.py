@@ -15,6 +15,7 @@ from farm.gateway.server import Gateway
 from farm.jobs.params import RenderParams
 from farm.render.fake import FakeRenderer
 from farm.render.renderer import Rendered
+from svdfarm.target import Target
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
@@ -124,7 +125,7 @@ def test_heartbeats_overtake_a_video_that_nobody_takes() -> None:
     pb_grpc.add_SessionServiceServicer_to_server(Slow(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    session = Session(f"127.0.0.1:{port}", None)
+    session = Session(Target.read(f"127.0.0.1:{port}"), None)
     try:
         responses = iter(session)
         next(responses)

@@ -10,6 +10,7 @@ from farm.cluster.credential import TokenRefused, check_token
 from farm.cluster.local import prepare_environment
 from farm.jobs.access import Scope
 from farm.settings import NOT_FOR_WORKERS, Settings
+from svdfarm.target import Target
 from tests.hostile.conftest import FARM_TOKEN, WORKER_TOKEN, keep_token
 from tests.running import eventually, free_port, running_gateway
 
@@ -19,21 +20,21 @@ def test_a_token_that_lets_no_worker_in_is_told_before_anything_starts(tmp_path:
         address = str(gateway.address)
         of_users = keep_token(gateway._store.database, Scope.RENDER, Scope.OPERATE)
         for token in (FARM_TOKEN, WORKER_TOKEN):
-            check_token(address, token)
+            check_token(Target.read(address), token)
         for token, words in (
             (None, "wants a token"),
             ("another-token-of-nobody", "does not know the token"),
         ):
             with pytest.raises(TokenRefused, match=f"{words}.*FARM_WORKER_TOKEN"):
-                check_token(address, token)
+                check_token(Target.read(address), token)
         eventually(lambda: gateway._keyring.token(of_users.split("_")[1]))
         with pytest.raises(TokenRefused, match="with scope work") as refused:
-            check_token(address, of_users)
+            check_token(Target.read(address), of_users)
         assert of_users.rpartition("_")[2] not in str(refused.value)
 
 
 def test_a_gateway_that_is_away_may_still_come() -> None:
-    check_token(f"127.0.0.1:{free_port()}", None)
+    check_token(Target.read(f"127.0.0.1:{free_port()}"), None)
 
 
 def test_workers_show_their_own_token_before_the_farms(tmp_path: Path) -> None:
