@@ -75,6 +75,7 @@ class Gateway:
             self._metrics,
             default_model=config.default_model,
             webhooks=config.webhooks,
+            share_cache=config.share_cache,
             limits=config.limits,
         )
         self._sessions = SessionService(

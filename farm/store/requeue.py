@@ -23,6 +23,8 @@ def requeue_job(
     states: Collection[ShotState],
     numbers: Collection[int],
     now_s: float,
+    *,
+    sees: str | None = None,
 ) -> tuple[Job, int]:
     """Queues the shots of a job again that ended in `states`; returns how many.
 
@@ -31,7 +33,7 @@ def requeue_job(
     job that has ended runs again; a paused one stays paused. Raises NotFound, JobCancelling, and
     ShotNotRequeued for one of `numbers` that ended in another state or is being cancelled.
     """
-    job = get_job(conn, job_id)
+    job = get_job(conn, job_id, sees=sees)
     if job.wish is Wish.CANCEL and job.state not in FINAL_JOB_STATES:
         raise JobCancelling(f"{job.name} is {job.state}; requeue it when it has ended")
     if numbers:
