@@ -32,7 +32,7 @@ from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
 from farm.jobs.webhooks import Webhooks
-from farm.store import attempts, cached, deliveries, history, inputs, jobs
+from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
 from farm.store.errors import NotFound
 from farm.store.records import Job, NewJob, Shot, image_key
 from farm.store.requeue import requeue_job
@@ -184,9 +184,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> pb.ListJobsResponse:
         """A page of jobs, newest first."""
         size = names.page_size(request.page_size)
-        before = names.page_token(request.page_token)
-        found = await self._store.database.read(jobs.list_jobs, size, before, sees=who().sees)
-        token = str(found[-1].number) if len(found) == size else ""
+        read, sees = self._store.database.read, who().sees
+        seal = await read(tenants.seal, sees)
+        before = names.page_token(request.page_token, seal)
+        found = await read(jobs.list_jobs, size, before, sees=sees)
+        token = seal.write(found[-1].number) if len(found) == size else ""
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 
     @unary

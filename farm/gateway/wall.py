@@ -156,6 +156,8 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "JOB_CANCELLING")
         case store_errors.ShotNotRequeued():
             return Refusal(code.FAILED_PRECONDITION, str(error), "SHOT_NOT_REQUEUED")
+        case store_errors.TenantExists():
+            return Refusal(code.ALREADY_EXISTS, str(error), "TENANT_EXISTS")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

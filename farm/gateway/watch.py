@@ -11,8 +11,9 @@ import grpc
 from farm.gateway.convert import job_to_wire, shot_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.wall import Refusal, invalid
+from farm.jobs.places import Seal
 from farm.jobs.states import FINAL_JOB_STATES, ShotState
-from farm.store import changes, jobs
+from farm.store import changes, jobs, tenants
 from farm.store.changes import Changes
 from farm.store.records import Job, Shot, ShotKey
 from farm.store.store import Store
@@ -38,9 +39,10 @@ async def watch_job(
     Raises NotFound, before anybody is told that the job is watched.
     """
     await store.database.read(jobs.get_job, job_id, sees=sees)
+    seal = await store.database.read(tenants.seal, sees)
     with feed.watch(job_id, previews=previews) as changed:
-        watcher = _Watcher(store, feed, job_id, sees, notice, previews=previews)
-        start = watcher.resume(_seq(resume_token)) if resume_token else watcher.start()
+        watcher = _Watcher(store, feed, job_id, sees, seal, notice, previews=previews)
+        start = watcher.resume(_seq(resume_token, seal)) if resume_token else watcher.start()
         async for response in start:
             yield response
         while not watcher.ended:
@@ -72,6 +74,7 @@ class _Watcher:
         feed: Feed,
         job_id: str,
         sees: str | None,
+        seal: Seal,
         notice: Callable[[Job], Awaitable[str]],
         *,
         previews: bool,
@@ -80,6 +83,7 @@ class _Watcher:
         self._feed = feed
         self._job_id = job_id
         self._sees = sees
+        self._seal = seal
         self._notice = notice
         self._previews = previews
         self._seq = 0  # how far the log was read
@@ -115,7 +119,7 @@ class _Watcher:
                 "watch again without one",
                 "RESUME_TOKEN_UNKNOWN",
             )
-        self._seq, self._token = seq, str(seq)
+        self._seq, self._token = seq, self._seal.write(seq)
         for shot in await self._store.database.read(
             changes.rendering, self._job_id, sees=self._sees
         ):
@@ -132,7 +136,7 @@ class _Watcher:
             self._seq, more = seen.seq, seen.more
             for shot in seen.shots[:-1]:
                 yield self._tell_shot(shot)
-            self._token = str(self._seq)
+            self._token = self._seal.write(self._seq)
             for shot in seen.shots[-1:]:
                 yield self._tell_shot(shot)
         for shot, told in list(self._rendering.values()):
@@ -168,7 +172,8 @@ class _Watcher:
         return self._feed.progress(shot.key, shot.attempt_count, preview=self._previews)
 
 
-def _seq(resume_token: str) -> int:
-    if not resume_token.isdecimal() or len(resume_token) > 15:
+def _seq(resume_token: str, seal: Seal) -> int:
+    seq = seal.read(resume_token)
+    if seq is None:
         raise invalid("resume_token", "is not a token of this farm; use it as it came")
-    return int(resume_token)
+    return seq

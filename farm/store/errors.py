@@ -11,7 +11,8 @@ StoreError
 ├── RequestConflict    the same request_id with other content
 ├── JobNotEnded        a job that has not ended cannot be deleted
 ├── JobCancelling      a job that is being cancelled cannot be asked for anything else
-└── ShotNotRequeued    a shot that was named for a requeue ended otherwise
+├── ShotNotRequeued    a shot that was named for a requeue ended otherwise
+└── TenantExists       a tenant of this name was created before
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class JobCancelling(StoreError):
 
 class ShotNotRequeued(StoreError):
     """A shot that was named for a requeue is not in a state that is requeued."""
+
+
+class TenantExists(StoreError):
+    """A tenant of this name was created before."""
 
 
 def is_disk_full(error: BaseException | None) -> bool:
