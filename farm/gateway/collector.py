@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from farm.jobs.retention import GRACE_S, Holdings, Policy, choose
-from farm.store import deletion
+from farm.store import deletion, quotas
 from farm.store.holdings import read_holdings
 from farm.store.store import Store
 
@@ -41,6 +41,8 @@ class Collector:
         try:
             await self._sweep()
             await asyncio.to_thread(self._store.blobs.remove_leftovers)
+            now_s = self._store.clock.wall_s()
+            await self._store.database.write(quotas.forget_gpu_use, now_s)
             if self._retention_s is not None:
                 await self.prune(Policy(self._retention_s))
         except Exception as error:  # a full disk, a store that is away: it may come back

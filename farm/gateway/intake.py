@@ -31,8 +31,8 @@ from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, JobState, ShotSt
 from farm.jobs.webhooks import WebhookInvalid, Webhooks, read_url
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
-from farm.store import inputs
-from farm.store.errors import NotFound
+from farm.store import deletion, inputs, quotas
+from farm.store.errors import NotFound, QuotaExceeded
 from farm.store.records import Image, NewJob, NewShot, image_key
 from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
@@ -53,17 +53,26 @@ async def receive_image(
 
     The bytes wait on disk, and `decoders` says how many are decoded at a time: many uploads at
     once cost no memory. `check_room` raises where the disk is low: it is asked before each part is
-    written, as many uploads that began with room may fill what is kept back.
+    written, as many uploads that began with room may fill what is kept back. Raises QuotaExceeded.
     """
+    read = store.database.read
+    await read(quotas.check_bytes, tenant, 1)
     path = store.spool / f"{uuid.uuid4().hex}.image"
     try:
         sha256, size_bytes = await _spool(path, requests, check_room)
         async with decoders:
             size = (await asyncio.to_thread(open_image, path)).size
         check_room()  # it is copied to where it stays
+        if not await read(inputs.owns, sha256, tenant):
+            await read(quotas.check_bytes, tenant, size_bytes)
         image = Image(sha256, size_bytes, *size)
         now_s = store.clock.wall_s()
-        await store.publish(image_key(sha256), path, inputs.put_image, image, now_s, tenant=tenant)
+        key = image_key(sha256)
+        try:
+            await store.publish(key, path, inputs.put_image, image, now_s, tenant=tenant)
+        except QuotaExceeded:  # another upload was faster
+            await store.database.write(deletion.note_unnamed, [key])
+            raise
     except ImageRejected as error:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error), "IMAGE_REJECTED") from error
     finally:

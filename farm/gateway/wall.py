@@ -158,6 +158,9 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "SHOT_NOT_REQUEUED")
         case store_errors.TenantExists():
             return Refusal(code.ALREADY_EXISTS, str(error), "TENANT_EXISTS")
+        case store_errors.QuotaExceeded():
+            numbers = {"limit": f"{error.limit:.15g}", "used": f"{error.used:.15g}"}
+            return Refusal(code.RESOURCE_EXHAUSTED, str(error), error.reason, numbers)
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

@@ -12,7 +12,8 @@ StoreError
 ├── JobNotEnded        a job that has not ended cannot be deleted
 ├── JobCancelling      a job that is being cancelled cannot be asked for anything else
 ├── ShotNotRequeued    a shot that was named for a requeue ended otherwise
-└── TenantExists       a tenant of this name was created before
+├── TenantExists       a tenant of this name was created before
+└── QuotaExceeded      a tenant has taken what it may
 """
 
 from __future__ import annotations
@@ -85,6 +86,16 @@ class ShotNotRequeued(StoreError):
 
 class TenantExists(StoreError):
     """A tenant of this name was created before."""
+
+
+class QuotaExceeded(StoreError):
+    """A tenant asks for more than it may have; `reason` says of what."""
+
+    def __init__(self, reason: str, message: str, limit: float, used: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.limit = limit
+        self.used = used
 
 
 def is_disk_full(error: BaseException | None) -> bool:

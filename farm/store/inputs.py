@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.params import ModelInfo
-from farm.store import schema
+from farm.store import quotas, schema
 from farm.store.errors import NotFound
 from farm.store.records import Image
 from farm.store.scope import owned, owns_image
@@ -22,7 +22,10 @@ _PART = 500  # below every database's limit of parameters
 def put_image(
     conn: Connection, image: Image, now_s: float, *, tenant: str = DEFAULT_TENANT
 ) -> None:
-    """Records an image that a tenant has uploaded; one that it owns already was asked for."""
+    """Records an image that a tenant has uploaded; one that it owns already was asked for.
+
+    Raises QuotaExceeded.
+    """
     table = schema.image
     noted = update(table).where(table.c.sha256 == image.sha256).values(want_time_s=now_s)
     if not conn.execute(noted).rowcount:
@@ -38,6 +41,7 @@ def put_image(
     owner = schema.image_owner
     own = update(owner).where(owner.c.sha256 == image.sha256, owner.c.tenant == tenant)
     if not conn.execute(own.values(want_time_s=now_s)).rowcount:
+        quotas.check_bytes(conn, tenant, image.size_bytes)
         _own(conn, {image.sha256}, tenant, now_s)
 
 
@@ -72,6 +76,13 @@ def get_image(conn: Connection, sha256: str, *, sees: str | None = None) -> Imag
     if row is None:
         raise NotFound("image", f"images/{sha256}")
     return Image(row.sha256, row.size_bytes, row.width_px, row.height_px)
+
+
+def owns(conn: Connection, sha256: str, tenant: str) -> bool:
+    """Whether a tenant has uploaded an image before, and it is here."""
+    image = schema.image
+    query = select(image.c.sha256).where(image.c.sha256 == sha256, owns_image(tenant))
+    return conn.execute(query).one_or_none() is not None
 
 
 def require_images(

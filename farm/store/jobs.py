@@ -19,7 +19,7 @@ from farm.jobs.states import (
     follow,
     job_state,
 )
-from farm.store import cached, inputs, schema
+from farm.store import cached, inputs, quotas, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
 from farm.store.moves import (
     count,
@@ -68,7 +68,8 @@ def create_job(
 
     Shots whose video is there already, by their `cache_key`, have SUCCEEDED with it: one of the
     same tenant's, or with `share_cache` anybody's.
-    Raises RequestConflict where that one had other content, NotFound for a missing image.
+    Raises RequestConflict where that one had other content, NotFound for a missing image, and
+    QuotaExceeded.
     """
     if repeated := find_repeated(conn, new):
         return repeated
@@ -79,6 +80,7 @@ def create_job(
     there = [videos.get(shot.cache_key or "") for shot in new.shots]
     succeeded = sum(video is not None for video in there)
     counts = ShotCounts(queued=len(new.shots) - succeeded, succeeded=succeeded)
+    quotas.check_new_shots(conn, new.tenant, counts.queued, now_s)
     state = job_state(counts, started=False, wish=Wish.RUN)
     ended_s = now_s if state in FINAL_JOB_STATES else None
     row = conn.execute(
