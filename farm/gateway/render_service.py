@@ -32,7 +32,7 @@ from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
 from farm.jobs.webhooks import Webhooks
-from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
+from farm.store import attempts, cached, deliveries, history, inputs, jobs, quotas, tenants
 from farm.store.errors import NotFound
 from farm.store.records import Job, NewJob, Shot, image_key
 from farm.store.requeue import requeue_job
@@ -384,7 +384,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
             return ""
         if problem := self._room.problem():
             return f"no shot starts: {problem}"
-        waiting = await self._store.database.read(jobs.waiting_models, job.id)
+        read, now_s = self._store.database.read, self._store.clock.wall_s()
+        if problem := await read(quotas.gpu_notice, job.tenant, now_s):
+            return f"no shot starts: {problem}"
+        waiting = await read(jobs.waiting_models, job.id)
         missing = sorted(waiting - await self._roster.taking())
         if not missing:
             return ""

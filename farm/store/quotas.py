@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, text
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    select,
+    text,
+    true,
+)
 
 from farm.jobs.states import ShotState
 from farm.jobs.tenants import Limits
@@ -27,6 +39,37 @@ _ADD_GPU_USE = text(
     "FROM attempt JOIN shot ON shot.job_id = attempt.job_id AND shot.number = attempt.shot_number "
     "WHERE attempt.job_id = :job_id AND attempt.shot_number = :shot AND attempt.number = :attempt "
     "ON CONFLICT (tenant, hour) DO UPDATE SET gpu_s = gpu_use.gpu_s + excluded.gpu_s"
+)
+
+# How long the shots of a row of `schema.tenant` held workers; statements are made once.
+_PRESENT = and_(
+    schema.attempt.c.job_id == schema.shot.c.job_id,
+    schema.attempt.c.shot_number == schema.shot.c.number,
+    schema.attempt.c.number == schema.shot.c.attempt_count,
+)
+_ENDED_S = (
+    select(func.coalesce(func.sum(schema.gpu_use.c.gpu_s), 0.0))
+    .where(schema.gpu_use.c.tenant == schema.tenant.c.name)
+    .where(schema.gpu_use.c.hour >= bindparam("first_hour", type_=Integer))
+    .scalar_subquery()
+)
+_RENDERING_S = (
+    select(
+        func.coalesce(
+            func.sum(bindparam("now_s", type_=Float) - schema.attempt.c.claim_time_s), 0.0
+        )
+    )
+    .join(schema.shot, _PRESENT)
+    .where(schema.shot.c.tenant == schema.tenant.c.name)
+    .where(schema.shot.c.state == ShotState.RENDERING)
+    .scalar_subquery()
+)
+_TODAY_S = _ENDED_S + _RENDERING_S
+_GPU_S_TODAY = select(_TODAY_S).where(schema.tenant.c.name == bindparam("name"))
+# Whether its shots may start; see `at`.
+MAY_START = case(
+    (schema.tenant.c.max_gpu_s_per_day.is_(None), true()),
+    else_=schema.tenant.c.max_gpu_s_per_day > _TODAY_S,
 )
 
 
@@ -120,18 +163,24 @@ def stored_bytes(conn: Connection, tenant: str) -> int:
 
 def gpu_s_today(conn: Connection, tenant: str, now_s: float) -> float:
     """How long a tenant's shots held workers within a day, those that render now included."""
-    shot, attempt, use = schema.shot, schema.attempt, schema.gpu_use
-    ended = conn.execute(
-        select(func.coalesce(func.sum(use.c.gpu_s), 0.0)).where(
-            use.c.tenant == tenant, use.c.hour >= first_hour(now_s)
-        )
-    ).scalar_one()
-    claimed = conn.execute(
-        select(attempt.c.claim_time_s)
-        .join(shot, _is_present(attempt.c.number))
-        .where(shot.c.tenant == tenant, shot.c.state == ShotState.RENDERING)
-    ).scalars()
-    return float(ended) + sum(max(0.0, now_s - since_s) for since_s in claimed)
+    given = {"name": tenant, **at(now_s)}
+    found: float = conn.execute(_GPU_S_TODAY, given).scalar_one()
+    return found
+
+
+def gpu_notice(conn: Connection, tenant: str, now_s: float) -> str:
+    """Why no shot of a tenant starts just now, or ""."""
+    limit_s = get(conn, tenant).limits.max_gpu_s_per_day
+    if limit_s is None or (used_s := gpu_s_today(conn, tenant, now_s)) < limit_s:
+        return ""
+    return (
+        f"tenant {tenant} has used {used_s:.0f} s of GPUs within a day, and may use {limit_s:.0f} s"
+    )
+
+
+def at(now_s: float) -> dict[str, float]:
+    """The parameters of `MAY_START`."""
+    return {"now_s": now_s, "first_hour": first_hour(now_s)}
 
 
 def add_gpu_use(conn: Connection, lease: Lease, now_s: float) -> None:
@@ -156,12 +205,3 @@ def _queued_shots(conn: Connection, tenant: str) -> int:
     states: Collection[str] = (ShotState.QUEUED, ShotState.RENDERING)
     query = select(func.count()).where(shot.c.tenant == tenant, shot.c.state.in_(states))
     return int(conn.execute(query).scalar_one())
-
-
-def _is_present(number: ColumnElement[int]) -> ColumnElement[bool]:
-    shot, attempt = schema.shot, schema.attempt
-    return and_(
-        attempt.c.job_id == shot.c.job_id,
-        attempt.c.shot_number == shot.c.number,
-        number == shot.c.attempt_count,
-    )

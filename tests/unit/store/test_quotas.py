@@ -9,7 +9,7 @@ import pytest
 from farm.jobs.retry import Reason
 from farm.jobs.states import ShotState
 from farm.jobs.tenants import Limits, Tenant
-from farm.store import claims, deletion, inputs, jobs, leases, quotas, tenants
+from farm.store import claims, deletion, demand, inputs, jobs, leases, quotas, tenants
 from farm.store.claims import Claim
 from farm.store.database import Database
 from farm.store.errors import QuotaExceeded
@@ -132,3 +132,26 @@ def test_a_clock_that_went_back_takes_no_gpu_time_away(database: Database) -> No
     limited(database, Limits())
     succeed(database, claim(database, create(database), now_s=50.0), 5, now_s=7.0)
     assert database.submit(quotas.gpu_s_today, "a", 7.0).result() == 0.0
+
+
+def waits(database: Database, now_s: float) -> list[str]:
+    waiting = database.submit(claims.waiting, ["tiny"], now_s).result()
+    return [claimant.tenant for claimant in waiting.claimants]
+
+
+def test_shots_of_a_tenant_without_gpu_time_wait_and_ask_for_no_worker(database: Database) -> None:
+    limited(database, Limits(max_gpu_s_per_day=100.0))
+    job = create(database, 3)
+    made = claim(database, job, now_s=1000.0)
+    assert waits(database, 1099.0) == ["a"]
+    assert database.submit(demand.queued_count, "tiny", 9, 1099.0).result() == 2
+    assert waits(database, 1100.0) == []  # what renders counts already
+    succeed(database, made, 5, now_s=1200.0)
+    assert waits(database, 1200.0) == []
+    assert database.submit(demand.queued_count, "tiny", 9, 1200.0).result() == 0
+    told = database.submit(quotas.gpu_notice, "a", 1200.0).result()
+    assert told == "tenant a has used 200 s of GPUs within a day, and may use 100 s"
+    more = Tenant("a", limits=Limits(max_gpu_s_per_day=300.0))
+    database.submit(tenants.change, more).result()
+    assert waits(database, 1200.0) == ["a"]
+    assert database.submit(quotas.gpu_notice, "a", 1200.0).result() == ""
