@@ -23,6 +23,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
+from farm.gateway.quotas import Limited, Quotas
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
@@ -32,6 +33,7 @@ from farm.gateway.workers import Workers
 from farm.store.deliveries import DELIVERIES
 from farm.store.room import Room
 from farm.store.store import Store
+from farm.store.tenants import TENANTS
 from farm.store.workers import WORKERS
 from svdfarm.v1 import (
     render_service_pb2_grpc,
@@ -64,6 +66,7 @@ class Gateway:
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._notifier = Notifier(store, config.webhooks)
+        self._quotas = Quotas(store)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(
             store,
@@ -110,6 +113,7 @@ class Gateway:
 
         self._store.database.on_commit = on_loop(self._on_commit)
         self._store.database.on_news = on_loop(self._on_news)
+        await self._quotas.load()
         await self._start_http()
         users = self._new_server()
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
@@ -135,6 +139,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._roster.run()))
         self._tasks.append(asyncio.create_task(self._collector.run()))
         self._tasks.append(asyncio.create_task(self._notifier.run()))
+        self._tasks.append(asyncio.create_task(self._quotas.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
@@ -163,7 +168,7 @@ class Gateway:
 
     def _on_news(self, changed: frozenset[str] | None) -> None:
         """Other gateways changed these jobs, or workers, or, with None, perhaps any."""
-        self._wake({WORKERS, DELIVERIES} if changed is None else changed)
+        self._wake({WORKERS, DELIVERIES, TENANTS} if changed is None else changed)
         self._dispatcher.look_after(changed)
 
     def _wake(self, changed: Collection[str]) -> None:
@@ -172,6 +177,9 @@ class Gateway:
             self._roster.look()
         if DELIVERIES in changed:
             self._notifier.wake()
+        if TENANTS in changed:
+            self._quotas.look()
+            self._feed.wake_all()  # the jobs' notices may have changed
         for job_id in changed:
             self._feed.wake(job_id)
         self._dispatcher.wake()
@@ -192,7 +200,7 @@ class Gateway:
         limits = self._config.limits
         refusing = [TokenAuth(self._config.token)] if self._config.token else []
         server = grpc.aio.server(
-            interceptors=[CountedCalls(self._metrics.rpcs), *refusing],
+            interceptors=[CountedCalls(self._metrics.rpcs), *refusing, Limited(self._quotas)],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

@@ -51,6 +51,12 @@ def page(conn: Connection, limit: int, after: str = "") -> list[Tenant]:
     return [_from_row(row) for row in conn.execute(query)]
 
 
+def every_limit(conn: Connection) -> dict[str, Limits]:
+    """What tenants may take that have a limit of any kind, by name."""
+    found = (_from_row(row) for row in conn.execute(select(schema.tenant)))
+    return {tenant.name: tenant.limits for tenant in found if tenant.limits != Limits()}
+
+
 def change(conn: Connection, changed: Tenant) -> None:
     """Stores a tenant as it is to be; its place in the queue follows its weight."""
     table = schema.tenant
