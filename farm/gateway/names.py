@@ -7,6 +7,7 @@ import uuid
 
 from farm.gateway.wall import invalid
 from farm.jobs.places import Seal
+from farm.jobs.tenants import NAMES, is_name
 from farm.store.records import ShotKey
 
 _JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
@@ -64,6 +65,14 @@ def worker_id(name: str) -> str:
         given = repr(name[:100])
         raise invalid("name", f"is {given}; allowed: workers/ and letters, digits, '.', '_', '-'")
     return match[1]
+
+
+def tenant(name: str, field: str = "name") -> str:
+    """The name in `tenants/{tenant}`."""
+    plain = name.removeprefix("tenants/")
+    if plain == name or not is_name(plain):
+        raise invalid(field, f"is {name[:100]!r}; allowed: tenants/ and {NAMES}")
+    return plain
 
 
 def request_id(text: str) -> str | None:

@@ -28,6 +28,7 @@ from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
+from farm.gateway.tenant_service import TenantService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.deliveries import DELIVERIES
@@ -38,6 +39,7 @@ from farm.store.workers import WORKERS
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
+    tenant_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
 
@@ -45,7 +47,11 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-USER_SERVICES = ("svdfarm.v1.RenderService", "svdfarm.v1.WorkerService")
+USER_SERVICES = (
+    "svdfarm.v1.RenderService",
+    "svdfarm.v1.TenantService",
+    "svdfarm.v1.WorkerService",
+)
 WORKER_SERVICES = ("svdfarm.v1.SessionService",)
 
 
@@ -119,6 +125,9 @@ class Gateway:
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(
             WorkerService(self._store, self._roster, self._config.limits), users
+        )
+        tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(
+            TenantService(self._store, self._config.limits), users
         )
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0
 MAX_COUNT = 2**63 - 1  # of a limit: what a column and a message can hold
 MAX_GPU_S_PER_DAY = 1e12
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+NAMES = "1 to 63 of a-z, 0-9 and -, a letter or digit at both ends"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ def problems(tenant: Tenant) -> list[Problem]:
     """What is wrong with a tenant as it is asked for."""
     found = []
     if not is_name(tenant.name):
-        allowed = "1 to 64 of a-z, 0-9 and -, a letter or digit at both ends"
-        found.append(Problem("name", repr(tenant.name[:100]), allowed))
+        found.append(Problem("name", repr(tenant.name[:100]), NAMES))
     if len(tenant.display_name) > 128 or "\0" in tenant.display_name:
         found.append(Problem("display_name", "too long or has a NUL", "at most 128 characters"))
     if not MIN_WEIGHT <= tenant.weight <= MAX_WEIGHT:  # nor is NaN

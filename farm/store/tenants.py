@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import update as update_rows
 
 from farm.jobs.places import Seal
 from farm.jobs.tenants import Limits, Tenant
@@ -57,13 +59,28 @@ def every_limit(conn: Connection) -> dict[str, Limits]:
     return {tenant.name: tenant.limits for tenant in found if tenant.limits != Limits()}
 
 
+def update(conn: Connection, name: str, changes: Mapping[str, Any]) -> Tenant:
+    """Changes fields of a tenant and of its limits. Raises NotFound."""
+    after = changed(get(conn, name), changes)
+    change(conn, after)
+    return after
+
+
+def changed(tenant: Tenant, changes: Mapping[str, Any]) -> Tenant:
+    """A tenant with other values; a limit stands under its own name."""
+    of_limits = {f.name for f in dataclasses.fields(Limits)} & changes.keys()
+    limits = dataclasses.replace(tenant.limits, **{name: changes[name] for name in of_limits})
+    others = {name: value for name, value in changes.items() if name not in of_limits}
+    return dataclasses.replace(tenant, limits=limits, **others)
+
+
 def change(conn: Connection, changed: Tenant) -> None:
     """Stores a tenant as it is to be; its place in the queue follows its weight."""
     table = schema.tenant
     row = conn.execute(select(table).where(table.c.name == changed.name)).one()
     behind = (row.turn - row.served_turn) * row.weight / changed.weight
     values = _to_row(changed) | {"turn": row.served_turn + behind}
-    conn.execute(update(table).where(table.c.name == changed.name).values(values))
+    conn.execute(update_rows(table).where(table.c.name == changed.name).values(values))
     wake_watchers(conn, TENANTS)
 
 

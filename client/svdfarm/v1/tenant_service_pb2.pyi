@@ -27,7 +27,7 @@ class Tenant(google.protobuf.message.Message):
     USAGE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Format: tenants/{tenant}, 1 to 64 of a-z, 0-9 and -, a letter or a digit at both ends."""
+    """Format: tenants/{tenant}, 1 to 63 of a-z, 0-9 and -, a letter or a digit at both ends."""
     display_name: builtins.str
     """For people; not unique. At most 128 characters."""
     weight: builtins.float

@@ -226,7 +226,7 @@ def test_a_tenant_is_kept_as_it_was_given(database: Database) -> None:
         (Tenant(""), "name"),
         (Tenant("A"), "name"),
         (Tenant("-a"), "name"),
-        (Tenant("a" * 65), "name"),
+        (Tenant("a" * 64), "name"),
         (Tenant("a", display_name="x" * 129), "display_name"),
         (Tenant("a", weight=0.0), "weight"),
         (Tenant("a", weight=5e-324), "weight"),
