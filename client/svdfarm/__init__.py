@@ -44,6 +44,7 @@ from svdfarm.resources import (
     WorkerState,
 )
 from svdfarm.submitting import NewShot
+from svdfarm.tenants import Tenant, TenantLimits, TenantUsage
 
 __all__ = [
     "AsyncClient",
@@ -79,6 +80,9 @@ __all__ = [
     "ShotState",
     "SvdfarmError",
     "TargetExists",
+    "Tenant",
+    "TenantLimits",
+    "TenantUsage",
     "Unauthenticated",
     "Unreachable",
     "Video",

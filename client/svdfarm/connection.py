@@ -27,6 +27,7 @@ import grpc.aio
 from svdfarm.errors import Rejected
 from svdfarm.patience import OnWaiting, Patience
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
+from svdfarm.v1.tenant_service_pb2_grpc import TenantServiceStub
 from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 CALL_TIMEOUT_LIMIT_S = 120.0
@@ -100,6 +101,11 @@ class Connection(ABC):
     def workers(self) -> WorkerServiceStub:
         """The methods for operators."""
         return WorkerServiceStub(self.channel)
+
+    @cached_property
+    def tenants(self) -> TenantServiceStub:
+        """The methods for whose what is."""
+        return TenantServiceStub(self.channel)
 
     async def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request

@@ -24,6 +24,7 @@ from farm.cli import (
     render,
     server,
     submit,
+    tenants,
     workers,
 )
 from farm.cli.exits import CommandFailed, Exit
@@ -104,6 +105,7 @@ for _verbs in (
     changing,
     prune,
     workers,
+    tenants,
     render,
     receipts,
     model,

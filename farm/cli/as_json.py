@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from svdfarm import Job, Shot, Worker
+from svdfarm import Job, Shot, Tenant, Worker
 
 
 def line(value: Mapping[str, Any]) -> str:
@@ -30,6 +30,11 @@ def shot(value: Shot) -> dict[str, Any]:
 def worker(value: Worker) -> dict[str, Any]:
     """A worker; `shot` is null when it is idle."""
     return {**dataclasses.asdict(value), "shot": value.shot or None}
+
+
+def tenant(value: Tenant) -> dict[str, Any]:
+    """A tenant; a limit that is null is none."""
+    return dataclasses.asdict(value)
 
 
 def _plain(value: object) -> str:

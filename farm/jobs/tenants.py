@@ -62,5 +62,5 @@ def problems(tenant: Tenant) -> list[Problem]:
     for field, value in vars(tenant.limits).items():
         most = MAX_GPU_S_PER_DAY if field == "max_gpu_s_per_day" else MAX_COUNT
         if value is not None and not 0 <= value <= most:
-            found.append(Problem(field, f"{value}", f"from 0 to {most}, or none"))
+            found.append(Problem(field, f"{value}", f"from 0 to {most:.19g}, or none"))
     return found
