@@ -39,6 +39,7 @@ KEYS: Mapping[str, type] = {
     "webhook_private": bool,
     "stall_timeout": str,
     "disk_reserve": str,
+    "share_cache": bool,
     "workers": int,
     "model": str,
     "device": str,

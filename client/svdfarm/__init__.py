@@ -46,6 +46,7 @@ from svdfarm.resources import (
 )
 from svdfarm.submitting import NewShot
 from svdfarm.tokens import Identity, NewToken, Scope, Token
+from svdfarm.tenants import Tenant, TenantLimits, TenantUsage
 
 __all__ = [
     "AsyncClient",
@@ -86,6 +87,9 @@ __all__ = [
     "TargetExists",
     "TlsFailed",
     "Token",
+    "Tenant",
+    "TenantLimits",
+    "TenantUsage",
     "Unauthenticated",
     "Unreachable",
     "Video",

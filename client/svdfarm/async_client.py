@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from svdfarm import downloading, submitting, tokens, wire
+from svdfarm import downloading, submitting, tenants, tokens, wire
 from svdfarm.async_connection import AsyncConnection
 from svdfarm.async_jobs import AsyncJobHandle
 from svdfarm.connection import Connection, Settings
@@ -20,10 +20,12 @@ from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
 from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
+from svdfarm.tenants import NO_LIMITS, Tenant
 from svdfarm.tls import Tls
 from svdfarm.tokens import Identity, NewToken, Token
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
+from svdfarm.v1 import tenant_service_pb2 as tenant_rpc
 from svdfarm.v1 import token_service_pb2 as token_rpc
 from svdfarm.v1 import worker_service_pb2 as worker_rpc
 
@@ -208,6 +210,49 @@ class AsyncClient:
         farm = self._connection
         answer = await farm.call(farm.tokens.WhoAmI, token_rpc.WhoAmIRequest())
         return tokens.identity_from_wire(answer)
+
+    async def create_tenant(
+        self,
+        name: str,
+        *,
+        display_name: str = "",
+        weight: float = 1.0,
+        limits: Mapping[str, float | None] = NO_LIMITS,
+    ) -> Tenant:
+        """As `Client.create_tenant`."""
+        farm = self._connection
+        request = tenants.create_request(name, display_name, weight, limits)
+        return tenants.tenant_from_wire(await farm.call(farm.tenants.CreateTenant, request))
+
+    async def update_tenant(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        weight: float | None = None,
+        limits: Mapping[str, float | None] = NO_LIMITS,
+    ) -> Tenant:
+        """As `Client.update_tenant`."""
+        farm = self._connection
+        request = tenants.update_request(name, display_name, weight, limits)
+        return tenants.tenant_from_wire(await farm.call(farm.tenants.UpdateTenant, request))
+
+    async def tenant(self, name: str) -> Tenant:
+        """As `Client.tenant`."""
+        farm = self._connection
+        request = tenants.get_request(name)
+        return tenants.tenant_from_wire(await farm.call(farm.tenants.GetTenant, request))
+
+    def tenants(self) -> AsyncGenerator[Tenant, None]:
+        """As `Client.tenants`."""
+        farm = self._connection
+        request = tenant_rpc.ListTenantsRequest(page_size=PAGE_SIZE)
+        return list_all(
+            farm,
+            farm.tenants.ListTenants,
+            request,
+            lambda page: map(tenants.tenant_from_wire, page.tenants),
+        )
 
     async def download(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ from svdfarm.params import RenderParams
 from svdfarm.patience import OnWaiting
 from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
+from svdfarm.tenants import NO_LIMITS, Tenant
 from svdfarm.tokens import Identity, NewToken, Token
 
 
@@ -190,6 +191,51 @@ class Client:
     def whoami(self) -> Identity:
         """Who this client is to the farm."""
         return run(self._client.whoami())
+
+    def create_tenant(
+        self,
+        name: str,
+        *,
+        display_name: str = "",
+        weight: float = 1.0,
+        limits: Mapping[str, float | None] = NO_LIMITS,
+    ) -> Tenant:
+        """A new tenant, for operators: whose jobs, images and videos nobody else sees.
+
+        `weight` is its part of the farm beside those of others; `limits` has those of
+        `TenantLimits` by name, such as {"max_queued_shots": 5000}. Raises Rejected.
+        """
+        return run(
+            self._client.create_tenant(
+                name, display_name=display_name, weight=weight, limits=limits
+            )
+        )
+
+    def update_tenant(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        weight: float | None = None,
+        limits: Mapping[str, float | None] = NO_LIMITS,
+    ) -> Tenant:
+        """Changes what is given of a tenant (`tenants/NAME` or `NAME`); a limit of None is lifted.
+
+        It holds within seconds. Raises NotFound, Rejected.
+        """
+        return run(
+            self._client.update_tenant(
+                name, display_name=display_name, weight=weight, limits=limits
+            )
+        )
+
+    def tenant(self, name: str) -> Tenant:
+        """One tenant, and what it has taken. Raises NotFound."""
+        return run(self._client.tenant(name))
+
+    def tenants(self) -> Generator[Tenant, None, None]:
+        """All tenants, by name."""
+        return iterate(self._client.tenants())
 
     def download(
         self,

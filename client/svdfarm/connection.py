@@ -31,6 +31,7 @@ from svdfarm.patience import OnWaiting, Patience
 from svdfarm.target import Target
 from svdfarm.tls import Tls
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
+from svdfarm.v1.tenant_service_pb2_grpc import TenantServiceStub
 from svdfarm.v1.token_service_pb2_grpc import TokenServiceStub
 from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
 
@@ -114,6 +115,11 @@ class Connection(ABC):
     def tokens(self) -> TokenServiceStub:
         """The methods for who may call."""
         return TokenServiceStub(self.channel)
+
+    @cached_property
+    def tenants(self) -> TenantServiceStub:
+        """The methods for whose what is."""
+        return TenantServiceStub(self.channel)
 
     async def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request

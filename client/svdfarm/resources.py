@@ -120,6 +120,7 @@ class Job:
     notice: str  # why nothing happens just now; mostly empty
     webhook: str = ""
     delivery: Delivery | None = None  # of an ended job with a webhook, and from `get` alone
+    tenant: str = ""  # whose it is
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def job_from_wire(message: pb.Job) -> resources.Job:
         notice=message.notice,
         webhook=message.webhook,
         delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
+        tenant=message.tenant,
     )
 
 

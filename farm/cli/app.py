@@ -24,6 +24,7 @@ from farm.cli import (
     render,
     server,
     submit,
+    tenants,
     tokens,
     workers,
 )
@@ -108,6 +109,7 @@ for _verbs in (
     changing,
     prune,
     workers,
+    tenants,
     tokens,
     render,
     receipts,

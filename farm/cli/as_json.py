@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from svdfarm import Identity, Job, Shot, Token, Worker
+from svdfarm import Identity, Job, Shot, Tenant, Token, Worker
 
 
 def line(value: Mapping[str, Any]) -> str:
@@ -39,6 +39,11 @@ def token(value: Token) -> dict[str, Any]:
 
 def identity(value: Identity) -> dict[str, Any]:
     """Who somebody is; `token` is null where it is none of the farm's table."""
+    return dataclasses.asdict(value)
+
+
+def tenant(value: Tenant) -> dict[str, Any]:
+    """A tenant; a limit that is null is none."""
     return dataclasses.asdict(value)
 
 

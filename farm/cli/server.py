@@ -207,6 +207,7 @@ def gateway(
             retention_s=retention_s,
             stall_s=stall_s,
             disk_reserve_bytes=reserve_bytes,
+            share_cache=settings.get("share_cache", None, False),
         )
         if stop_on_eof:
             _terminate_on_eof()

@@ -45,8 +45,7 @@ METHODS: Mapping[str, Access] = {
     "/svdfarm.v1.RenderService/ListJobs": _RENDER,
     "/svdfarm.v1.RenderService/UpdateJob": _RENDER,
     "/svdfarm.v1.RenderService/DeleteJob": _RENDER,
-    # Also deletes images that no job uses, whoever sent them.
-    "/svdfarm.v1.RenderService/PruneJobs": _OPERATE,
+    "/svdfarm.v1.RenderService/PruneJobs": _RENDER,
     "/svdfarm.v1.RenderService/CancelJob": _RENDER,
     "/svdfarm.v1.RenderService/PauseJob": _RENDER,
     "/svdfarm.v1.RenderService/ResumeJob": _RENDER,
@@ -64,6 +63,10 @@ METHODS: Mapping[str, Access] = {
     "/svdfarm.v1.TokenService/ListTokens": _OPERATE,
     "/svdfarm.v1.TokenService/RevokeToken": _OPERATE,
     "/svdfarm.v1.TokenService/WhoAmI": _ANY_TOKEN,
+    "/svdfarm.v1.TenantService/CreateTenant": _OPERATE,
+    "/svdfarm.v1.TenantService/UpdateTenant": _OPERATE,
+    "/svdfarm.v1.TenantService/GetTenant": _OPERATE,
+    "/svdfarm.v1.TenantService/ListTenants": _OPERATE,
     "/svdfarm.v1.SessionService/Session": _WORK,
     "/svdfarm.v1.SessionService/GetDemand": _WORK,
     # Load balancers and `grpc_health_probe` carry no token.

@@ -93,6 +93,7 @@ class GatewayConfig:
     plaintext: bool = False  # whether other machines may come to a port without TLS
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
+    share_cache: bool = False  # a tenant's shot may share the video of another's
     retention_s: float | None = None  # of jobs that have ended; None: for ever
     lease_s: float = 30.0
     heartbeat_s: float = 5.0

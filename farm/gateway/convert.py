@@ -32,6 +32,7 @@ def job_to_wire(job: Job, notice: str = "", delivery: Delivery | None = None) ->
         end_time=timestamp(job.end_time_s),
         notice=notice,
         webhook=job.webhook or "",
+        tenant=job.tenant,
         delivery=None if delivery is None else _delivery_to_wire(delivery),
     )
 

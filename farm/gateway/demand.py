@@ -19,7 +19,9 @@ async def demand(store: Store, request: pb.GetDemandRequest, *, begins: bool) ->
         raise invalid("shot_limit", f"is {request.shot_limit}; allowed: from 1")
     queued = 0
     if begins:
-        queued = await store.database.read(rows.queued_count, request.model, request.shot_limit)
+        queued = await store.database.read(
+            rows.queued_count, request.model, request.shot_limit, store.clock.wall_s()
+        )
     since_s = store.clock.steady_s() - silence_limit_s(store.lease_s)
     found = await store.database.read(rows.posts, since_s)
     group = [post for post in found if Worker.FromString(post.about).group == request.group]

@@ -11,20 +11,19 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 import structlog
-from sqlalchemy import Connection
 
+from farm.gateway.claiming import claim_for
 from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.images import Images, NoImage
 from farm.gateway.metrics import Metrics
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
-from farm.jobs.schedule import MAX_OVERTAKES, Assignment, WorkerView, assign, shape_of
+from farm.jobs.schedule import WorkerView, shape_of
 from farm.jobs.states import ShotState, Wish
-from farm.store import claims, leases, workers
+from farm.store import leases, workers
 from farm.store.claims import Claim
-from farm.store.clock import Instant
-from farm.store.records import Lease, ShotKey
+from farm.store.records import Lease
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.wire import memory_to_wire, params_to_wire
@@ -32,10 +31,6 @@ from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
 
-# Shots looked at for each free worker: enough to pass over those that wait for one that has not
-# failed them. Only where that finds no warm shot for each, as far as one may be passed over.
-_LOOK_AHEAD = 4
-_LOOK_FAR_AHEAD = MAX_OVERTAKES
 _AT_ONCE = 64  # workers that are served in one transaction: the choice takes workers times shots
 _PAUSE_AFTER_ERROR_S = 1.0
 
@@ -110,7 +105,7 @@ class Dispatcher:
         """Claims for these workers and sends what it got; `views` are of all that are here."""
         now_s = self._store.clock.steady_s()
         claimed = await self._store.database.write(
-            _claim_for,
+            claim_for,
             free,
             views,
             now_s + self._store.lease_s,
@@ -260,8 +255,7 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
-        if self._full:
-            self.wake()
+        self.wake()  # there may be room again, or GPU time for a tenant that had used its own
         for connected in self._workers:
             if connected.is_stalled(self._stall_s):
                 await self._take_from_stalled(connected)
@@ -296,33 +290,3 @@ class Dispatcher:
         """Tells a worker of a shot that is taken from it; until it answers, its slot is taken."""
         worker.letting_go.add(lease.token)
         self.cancel(worker.id, lease)
-
-
-def _claim_for(
-    conn: Connection,
-    free: list[WorkerView],
-    others: list[WorkerView],
-    expiry_s: Instant,
-    heard_since_s: Instant,
-    now_s: float,
-    gateway: str,
-) -> list[Claim]:
-    """Claims what `assign` chooses; it prefers a worker of another gateway where one is."""
-    models = sorted({model for view in free for model in view.models})
-    keys: dict[str, ShotKey] = {}
-    chosen: list[Assignment] = []
-    for limit in (len(free) * _LOOK_AHEAD, len(free) * _LOOK_AHEAD + _LOOK_FAR_AHEAD):
-        queued = claims.queue(conn, models, limit)
-        keys = {str(q.key): q.key for q in queued}
-        candidates = [q.candidate for q in queued]
-        if any(candidate.failed_on for candidate in candidates):
-            elsewhere = workers.taking(conn, heard_since_s, but_at=gateway)
-            others = others + [WorkerView(name, served) for name, served in elsewhere.items()]
-        chosen = assign(candidates, free, others)
-        if len(queued) < limit or (len(chosen) == len(free) and all(a.warm for a in chosen)):
-            break
-    made = (
-        claims.claim(conn, keys[a.shot], a.worker, expiry_s=expiry_s, now_s=now_s, gateway=gateway)
-        for a in chosen
-    )
-    return [claim for claim in made if claim is not None]

@@ -31,8 +31,8 @@ from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, JobState, ShotSt
 from farm.jobs.webhooks import WebhookInvalid, Webhooks, read_url
 from farm.render.errors import ImageRejected
 from farm.render.image import MAX_IMAGE_BYTES, open_image
-from farm.store import inputs
-from farm.store.errors import NotFound
+from farm.store import deletion, inputs, quotas
+from farm.store.errors import NotFound, QuotaExceeded
 from farm.store.records import Image, NewJob, NewShot, image_key
 from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
@@ -47,22 +47,32 @@ async def receive_image(
     requests: AsyncIterator[pb.UploadImageRequest],
     decoders: asyncio.Semaphore,
     check_room: Callable[[], None],
+    tenant: str,
 ) -> resources_pb2.Image:
-    """Reads, checks and stores one image; the same bytes twice make one.
+    """Reads, checks and stores one image of a tenant's; the same bytes twice make one.
 
     The bytes wait on disk, and `decoders` says how many are decoded at a time: many uploads at
     once cost no memory. `check_room` raises where the disk is low: it is asked before each part is
-    written, as many uploads that began with room may fill what is kept back.
+    written, as many uploads that began with room may fill what is kept back. Raises QuotaExceeded.
     """
+    read = store.database.read
+    await read(quotas.check_bytes, tenant, 1)
     path = store.spool / f"{uuid.uuid4().hex}.image"
     try:
         sha256, size_bytes = await _spool(path, requests, check_room)
         async with decoders:
             size = (await asyncio.to_thread(open_image, path)).size
         check_room()  # it is copied to where it stays
+        if not await read(inputs.owns, sha256, tenant):
+            await read(quotas.check_bytes, tenant, size_bytes)
         image = Image(sha256, size_bytes, *size)
         now_s = store.clock.wall_s()
-        await store.publish(image_key(sha256), path, inputs.put_image, image, now_s)
+        key = image_key(sha256)
+        try:
+            await store.publish(key, path, inputs.put_image, image, now_s, tenant=tenant)
+        except QuotaExceeded:  # another upload was faster
+            await store.database.write(deletion.note_unnamed, [key])
+            raise
     except ImageRejected as error:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error), "IMAGE_REJECTED") from error
     finally:
@@ -70,16 +80,17 @@ async def receive_image(
     return image_to_wire(image)
 
 
-async def find_image(store: Store, sha256: str) -> Image:
+async def find_image(store: Store, sha256: str, sees: str | None) -> Image:
     """An image that is here, and will be for as long as it takes to send its job.
 
     Raises NotFound.
     """
-    image = await store.database.read(inputs.get_image, sha256)
+    read, write = store.database.read, store.database.write
+    image = await read(inputs.get_image, sha256, sees=sees)
     now_s = store.clock.wall_s()
     # Not at each question: most images are asked for by many jobs.
-    noted = await store.database.read(inputs.is_wanted_since, sha256, now_s - GRACE_S / 2)
-    if not noted and not await store.database.write(inputs.want_image, sha256, now_s):
+    noted = await read(inputs.is_wanted_since, sha256, now_s - GRACE_S / 2, sees=sees)
+    if not noted and not await write(inputs.want_image, sha256, now_s, sees=sees):
         raise NotFound("image", f"images/{sha256}")  # it was collected in between
     return image
 
@@ -109,8 +120,9 @@ def read_job(
     models: Mapping[str, ModelInfo],
     default_model: str,
     webhooks: Webhooks,
+    tenant: str,
 ) -> NewJob:
-    """The job that a request describes, every parameter resolved. Raises Refusal."""
+    """The job that a request of `tenant` describes, every parameter resolved. Raises Refusal."""
     if not 1 <= len(request.shots) <= MAX_SHOTS_PER_JOB:
         raise invalid("shots", f"has {len(request.shots)}; allowed: from 1 to {MAX_SHOTS_PER_JOB}")
     violations = list(_job_violations(request.job, JOB_FIELDS))
@@ -132,6 +144,7 @@ def read_job(
         request_id=names.request_id(request.request_id),
         request_sha256=_content_sha256(request),
         webhook=request.job.webhook or None,
+        tenant=tenant,
     )
 
 

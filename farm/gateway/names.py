@@ -6,6 +6,8 @@ import re
 import uuid
 
 from farm.gateway.wall import invalid
+from farm.jobs.places import Seal
+from farm.jobs.tenants import NAMES, is_name
 from farm.store.records import ShotKey
 
 _JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
@@ -74,6 +76,14 @@ def token_id(name: str) -> str:
     return match[1]
 
 
+def tenant(name: str, field: str = "name") -> str:
+    """The name in `tenants/{tenant}`."""
+    plain = name.removeprefix("tenants/")
+    if plain == name or not is_name(plain):
+        raise invalid(field, f"is {name[:100]!r}; allowed: tenants/ and {NAMES}")
+    return plain
+
+
 def request_id(text: str) -> str | None:
     """A UUID, or None where the caller gave none."""
     if not text:
@@ -84,13 +94,14 @@ def request_id(text: str) -> str | None:
         raise invalid("request_id", f"is {text!r}; allowed: a UUID") from None
 
 
-def page_token(text: str) -> int | None:
+def page_token(text: str, seal: Seal = Seal()) -> int | None:  # noqa: B008 - it is frozen
     """The position in a list that a page token holds."""
     if not text:
         return None
-    if not text.isdecimal() or len(text) > 15:
+    place = seal.read(text)
+    if place is None:
         raise invalid("page_token", "is not a token of this farm; use next_page_token as it came")
-    return int(text)
+    return place
 
 
 def page_size(given: int) -> int:

@@ -11,6 +11,7 @@ import structlog
 from google.protobuf.empty_pb2 import Empty
 
 from farm.gateway import intake, names
+from farm.gateway.calling import who
 from farm.gateway.collector import Collector
 from farm.gateway.config import Limits
 from farm.gateway.convert import (
@@ -31,7 +32,7 @@ from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import JobState, ShotState
 from farm.jobs.webhooks import Webhooks
-from farm.store import attempts, cached, deliveries, history, inputs, jobs
+from farm.store import attempts, cached, deliveries, history, inputs, jobs, quotas, tenants
 from farm.store.errors import NotFound
 from farm.store.records import Job, NewJob, Shot, image_key
 from farm.store.requeue import requeue_job
@@ -66,6 +67,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         *,
         default_model: str | None,
         webhooks: Webhooks,
+        share_cache: bool,
         limits: Limits,
     ) -> None:
         self.limits = limits
@@ -78,6 +80,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._metrics = metrics
         self._default_model = default_model
         self._webhooks = webhooks
+        self._share_cache = share_cache
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
         self._stopping = False
 
@@ -92,7 +95,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Stores an image."""
         self._check_room()
-        image = await intake.receive_image(self._store, requests, self._decoders, self._check_room)
+        image = await intake.receive_image(
+            self._store, requests, self._decoders, self._check_room, who().tenant
+        )
         self._metrics.bytes_in.inc(image.size_bytes)
         return image
 
@@ -102,7 +107,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Image:
         """Tells whether an image is here."""
         sha256 = names.image_sha256(request.name)
-        return image_to_wire(await intake.find_image(self._store, sha256))
+        return image_to_wire(await intake.find_image(self._store, sha256, who().sees))
 
     @streaming
     async def DownloadImage(  # noqa: N802
@@ -110,7 +115,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> AsyncGenerator[pb.DownloadImageResponse, None]:
         """An image's bytes."""
         sha256 = names.image_sha256(request.name)
-        await intake.find_image(self._store, sha256)
+        await intake.find_image(self._store, sha256, who().sees)
         try:
             async for data in self._store.blobs.read(image_key(sha256)):
                 self._metrics.bytes_out.inc(len(data))
@@ -128,7 +133,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
             return job_to_wire(repeated, await self._notice(repeated))
         self._check_room()
         now_s = self._store.clock.wall_s()
-        job = await self._store.database.write(jobs.create_job, new, now_s)
+        job = await self._store.database.write(
+            jobs.create_job, new, now_s, sees=who().sees, share_cache=self._share_cache
+        )
         log.info("job.created", job=job.name, shots=job.shot_count)
         if job.create_time_s == now_s:  # else the same request was faster
             self._metrics.shots_created.inc(job.shot_count)
@@ -147,11 +154,12 @@ class RenderService(pb_grpc.RenderServiceServicer):
         new = await self._read_job(wanted)
         read = self._store.database.read
         keys = {shot.cache_key for shot in new.shots if shot.cache_key}
-        there = await read(cached.find, keys)
+        sees = who().sees
+        there = await read(cached.find, keys, new.tenant, shared=self._share_cache)
         own = Counter(work_of(s.params) for s in new.shots if s.cache_key not in there)
         needed = {shot.params.model or "" for shot in new.shots}
-        pace = Pace(await read(history.rendered))
-        ahead = await read(history.waiting, needed, new.priority)
+        pace = Pace(await read(history.rendered, sees=sees))
+        ahead = await read(history.waiting, needed, new.priority, sees=sees)
         workers = await self._roster.takers(needed)
         return estimate_to_wire(
             await asyncio.to_thread(estimate, pace, own, ahead, workers),
@@ -166,7 +174,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Job:
         """One job."""
         read = self._store.database.read
-        job = await read(jobs.get_job, names.job_id(request.name))
+        job = await read(jobs.get_job, names.job_id(request.name), sees=who().sees)
         delivery = await read(deliveries.latest, job.id) if job.webhook else None
         return job_to_wire(job, await self._notice(job), delivery)
 
@@ -176,9 +184,11 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> pb.ListJobsResponse:
         """A page of jobs, newest first."""
         size = names.page_size(request.page_size)
-        before = names.page_token(request.page_token)
-        found = await self._store.database.read(jobs.list_jobs, size, before)
-        token = str(found[-1].number) if len(found) == size else ""
+        read, sees = self._store.database.read, who().sees
+        seal = await read(tenants.seal, sees)
+        before = names.page_token(request.page_token, seal)
+        found = await read(jobs.list_jobs, size, before, sees=sees)
+        token = seal.write(found[-1].number) if len(found) == size else ""
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 
     @unary
@@ -188,7 +198,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         """Changes a job's name or priority."""
         job_id = names.job_id(request.job.name, "job.name")
         changes = intake.read_update(request)
-        job = await self._store.database.write(jobs.update_job, job_id, **changes)
+        job = await self._store.database.write(jobs.update_job, job_id, **changes, sees=who().sees)
         log.info("job.updated", job=job.name, **changes)
         return job_to_wire(job, await self._notice(job))
 
@@ -197,7 +207,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.DeleteJobRequest, context: Context
     ) -> Empty:
         """Deletes an ended job and what only it used."""
-        await self._collector.delete_job(names.job_id(request.name))
+        await self._collector.delete_job(names.job_id(request.name), sees=who().sees)
         return Empty()
 
     @unary
@@ -206,7 +216,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> pb.PruneJobsResponse:
         """Deletes old jobs and what nothing uses, or tells what that would be."""
         policy = intake.read_prune(request)
-        return pruned_to_wire(await self._collector.prune(policy, dry_run=request.dry_run))
+        gone = await self._collector.prune(policy, dry_run=request.dry_run, sees=who().sees)
+        return pruned_to_wire(gone)
 
     @unary
     async def CancelJob(  # noqa: N802
@@ -215,7 +226,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         """Ends what waits, and tells the workers to let go of the rest."""
         job_id, numbers = names.job_id(request.name), intake.read_shot_numbers(request)
         job, held = await self._store.database.write(
-            jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers
+            jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers, sees=who().sees
         )
         log.info("job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all")
         for lease in held:
@@ -227,9 +238,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.PauseJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Starts nothing more of a job; what renders finishes, what was sent ahead comes back."""
-        job = await self._store.database.write(
-            jobs.pause_job, names.job_id(request.name), self._store.clock.wall_s()
-        )
+        job_id, now_s = names.job_id(request.name), self._store.clock.wall_s()
+        job = await self._store.database.write(jobs.pause_job, job_id, now_s, sees=who().sees)
         self._dispatcher.look_after(frozenset({job.id}))
         log.info("job.paused", job=job.name, state=str(job.state), rendering=job.counts.rendering)
         return job_to_wire(job, await self._notice(job))
@@ -239,9 +249,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.ResumeJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Goes on with a paused job."""
-        job = await self._store.database.write(
-            jobs.resume_job, names.job_id(request.name), self._store.clock.wall_s()
-        )
+        job_id, now_s = names.job_id(request.name), self._store.clock.wall_s()
+        job = await self._store.database.write(jobs.resume_job, job_id, now_s, sees=who().sees)
         log.info("job.resumed", job=job.name, state=str(job.state))
         return job_to_wire(job, await self._notice(job))
 
@@ -252,8 +261,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
         """Queues shots again that failed or were cancelled."""
         job_id = names.job_id(request.name)
         states, numbers = intake.read_requeue(request)
+        now_s = self._store.clock.wall_s()
         job, n = await self._store.database.write(
-            requeue_job, job_id, states, numbers, self._store.clock.wall_s()
+            requeue_job, job_id, states, numbers, now_s, sees=who().sees
         )
         log.info("job.requeued", job=job.name, shots=n)
         return pb.RequeueJobResponse(
@@ -269,6 +279,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
             self._store,
             self._feed,
             names.job_id(request.name),
+            who().sees,
             request.resume_token,
             request.previews,
             self._notice,
@@ -282,7 +293,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.GetShotRequest, context: Context
     ) -> resources_pb2.Shot:
         """One shot."""
-        shot = await self._store.database.read(jobs.get_shot, names.shot_key(request.name))
+        key = names.shot_key(request.name)
+        shot = await self._store.database.read(jobs.get_shot, key, sees=who().sees)
         return self._shot_to_wire(shot)
 
     @unary
@@ -293,7 +305,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
         size = names.page_size(request.page_size)
         after = names.page_token(request.page_token) or 0
         job_id = names.job_id(request.parent, "parent")
-        found = await self._store.database.read(jobs.list_shots, job_id, size, after)
+        found = await self._store.database.read(
+            jobs.list_shots, job_id, size, after, sees=who().sees
+        )
         token = str(found[-1].key.number) if len(found) == size else ""
         return pb.ListShotsResponse(shots=map(self._shot_to_wire, found), next_page_token=token)
 
@@ -308,7 +322,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
         job_id, number = names.attempts_parent(request.parent)
         after = divmod(names.page_token(request.page_token) or 0, _ATTEMPTS)
         read = self._store.database.read
-        found = await read(attempts.list_attempts, job_id, number, size, after, log=request.log)
+        found = await read(
+            attempts.list_attempts, job_id, number, size, after, log=request.log, sees=who().sees
+        )
         token = ""
         if len(found) == size:
             token = str(found[-1].shot.number * _ATTEMPTS + found[-1].number)
@@ -319,7 +335,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.DownloadVideoRequest, context: Context
     ) -> AsyncGenerator[pb.DownloadVideoResponse, None]:
         """A video's bytes from an offset on."""
-        shot = await self._store.database.read(jobs.get_shot, names.video_shot(request.name))
+        key = names.video_shot(request.name)
+        shot = await self._store.database.read(jobs.get_shot, key, sees=who().sees)
         if shot.video is None:
             raise NotFound("video", f"{request.name}: the shot is {shot.state}")
         if not 0 <= request.offset_bytes <= shot.video.size_bytes:
@@ -347,7 +364,9 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def _read_job(self, request: pb.CreateJobRequest) -> NewJob:
         models, default = await self._models(), await self._default()
         # 10,000 shots take a while.
-        return await asyncio.to_thread(intake.read_job, request, models, default, self._webhooks)
+        return await asyncio.to_thread(
+            intake.read_job, request, models, default, self._webhooks, who().tenant
+        )
 
     async def _models(self) -> dict[str, ModelInfo]:
         served = await self._store.database.read(inputs.list_models)
@@ -365,7 +384,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
             return ""
         if problem := self._room.problem():
             return f"no shot starts: {problem}"
-        waiting = await self._store.database.read(jobs.waiting_models, job.id)
+        read, now_s = self._store.database.read, self._store.clock.wall_s()
+        if problem := await read(quotas.gpu_notice, job.tenant, now_s):
+            return f"no shot starts: {problem}"
+        waiting = await read(jobs.waiting_models, job.id)
         missing = sorted(waiting - await self._roster.taking())
         if not missing:
             return ""

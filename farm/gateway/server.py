@@ -24,10 +24,12 @@ from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.keyring import FarmTokens, Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
+from farm.gateway.quotas import Limited, Quotas
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
+from farm.gateway.tenant_service import TenantService
 from farm.gateway.tls import HANDSHAKE_S, Certificates
 from farm.gateway.token_service import TokenService
 from farm.gateway.worker_service import WorkerService
@@ -36,11 +38,13 @@ from farm.store.deliveries import DELIVERIES
 from farm.store.errors import StoreError
 from farm.store.room import Room
 from farm.store.store import Store
+from farm.store.tenants import TENANTS
 from farm.store.tokens import TOKENS
 from farm.store.workers import WORKERS
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
+    tenant_service_pb2_grpc,
     token_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
@@ -53,6 +57,7 @@ USER_SERVICES = (
     "svdfarm.v1.RenderService",
     "svdfarm.v1.WorkerService",
     "svdfarm.v1.TokenService",
+    "svdfarm.v1.TenantService",
 )
 WORKER_SERVICES = ("svdfarm.v1.SessionService",)
 
@@ -78,6 +83,7 @@ class Gateway:
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
         self._notifier = Notifier(store, config.webhooks)
+        self._quotas = Quotas(store)
         self._health = health_aio.HealthServicer()
         self._render = RenderService(
             store,
@@ -89,6 +95,7 @@ class Gateway:
             self._metrics,
             default_model=config.default_model,
             webhooks=config.webhooks,
+            share_cache=config.share_cache,
             limits=config.limits,
         )
         self._sessions = SessionService(
@@ -127,6 +134,7 @@ class Gateway:
         self._store.database.on_news = on_loop(self._on_news)
         await self._keyring.load()
         self._check_guarded()
+        await self._quotas.load()
         await self._start_http()
         users = self._new_server()
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
@@ -135,6 +143,9 @@ class Gateway:
         )
         token_service_pb2_grpc.add_TokenServiceServicer_to_server(
             TokenService(self._store, self._keyring, self._config.limits), users
+        )
+        tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(
+            TenantService(self._store, self._config.limits), users
         )
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
@@ -156,6 +167,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._collector.run()))
         self._tasks.append(asyncio.create_task(self._notifier.run()))
         self._tasks.append(asyncio.create_task(self._keyring.run()))
+        self._tasks.append(asyncio.create_task(self._quotas.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
@@ -187,7 +199,7 @@ class Gateway:
 
     def _on_news(self, changed: frozenset[str] | None) -> None:
         """Other gateways changed these jobs, or workers, or, with None, perhaps any."""
-        self._wake({WORKERS, DELIVERIES, TOKENS} if changed is None else changed)
+        self._wake({WORKERS, DELIVERIES, TOKENS, TENANTS} if changed is None else changed)
         self._dispatcher.look_after(changed)
 
     def _wake(self, changed: Collection[str]) -> None:
@@ -198,6 +210,9 @@ class Gateway:
             self._keyring.look()
         if DELIVERIES in changed:
             self._notifier.wake()
+        if TENANTS in changed:
+            self._quotas.look()
+            self._feed.wake_all()  # the jobs' notices may have changed
         for job_id in changed:
             self._feed.wake(job_id)
         self._dispatcher.wake()
@@ -236,7 +251,11 @@ class Gateway:
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
-            interceptors=[CountedCalls(self._metrics.rpcs), Auth(self._keyring)],
+            interceptors=[
+                CountedCalls(self._metrics.rpcs),
+                Auth(self._keyring),
+                Limited(self._quotas),
+            ],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -47,6 +48,7 @@ class Refusal(Exception):
     reason: str
     metadata: dict[str, str] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
+    retry_after_s: float | None = None  # before that it would be refused again
 
 
 def invalid(field: str, description: str) -> Refusal:
@@ -116,7 +118,7 @@ async def _abort(context: Context, method: str, error: Exception) -> None:
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
-    """The refusal as google.rpc.Status with ErrorInfo and BadRequest details."""
+    """The refusal as google.rpc.Status with ErrorInfo, BadRequest and RetryInfo details."""
     details = [any_pb2.Any()]
     details[0].Pack(
         error_details_pb2.ErrorInfo(
@@ -134,6 +136,11 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
         )
         details.append(any_pb2.Any())
         details[1].Pack(bad)
+    if refusal.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(math.ceil(refusal.retry_after_s * 1e9))
+        details.append(any_pb2.Any())
+        details[-1].Pack(retry)
     code: Any = refusal.code.value[0]
     return status_pb2.Status(
         code=code or code_pb2.UNKNOWN, message=refusal.message, details=details
@@ -160,6 +167,11 @@ def _as_refusal(error: Exception) -> Refusal | None:
             return Refusal(code.FAILED_PRECONDITION, str(error), "NO_OPERATOR_TOKEN")
         case store_errors.LastOperatorToken():
             return Refusal(code.FAILED_PRECONDITION, str(error), "LAST_OPERATOR_TOKEN")
+        case store_errors.TenantExists():
+            return Refusal(code.ALREADY_EXISTS, str(error), "TENANT_EXISTS")
+        case store_errors.QuotaExceeded():
+            numbers = {"limit": f"{error.limit:.15g}", "used": f"{error.used:.15g}"}
+            return Refusal(code.RESOURCE_EXHAUSTED, str(error), error.reason, numbers)
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

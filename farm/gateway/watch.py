@@ -11,8 +11,9 @@ import grpc
 from farm.gateway.convert import job_to_wire, shot_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.wall import Refusal, invalid
+from farm.jobs.places import Seal
 from farm.jobs.states import FINAL_JOB_STATES, ShotState
-from farm.store import changes
+from farm.store import changes, jobs, tenants
 from farm.store.changes import Changes
 from farm.store.records import Job, Shot, ShotKey
 from farm.store.store import Store
@@ -27,15 +28,21 @@ async def watch_job(
     store: Store,
     feed: Feed,
     job_id: str,
+    sees: str | None,
     resume_token: str,
     previews: bool,
     notice: Callable[[Job], Awaitable[str]],
     stopping: Callable[[], bool],
 ) -> AsyncGenerator[pb.WatchJobResponse, None]:
-    """Everything from `resume_token` on; the last message is the job in its final state."""
+    """Everything from `resume_token` on; the last message is the job in its final state.
+
+    Raises NotFound, before anybody is told that the job is watched.
+    """
+    await store.database.read(jobs.get_job, job_id, sees=sees)
+    seal = await store.database.read(tenants.seal, sees)
     with feed.watch(job_id, previews=previews) as changed:
-        watcher = _Watcher(store, feed, job_id, notice, previews=previews)
-        start = watcher.resume(_seq(resume_token)) if resume_token else watcher.start()
+        watcher = _Watcher(store, feed, job_id, sees, seal, notice, previews=previews)
+        start = watcher.resume(_seq(resume_token, seal)) if resume_token else watcher.start()
         async for response in start:
             yield response
         while not watcher.ended:
@@ -66,6 +73,8 @@ class _Watcher:
         store: Store,
         feed: Feed,
         job_id: str,
+        sees: str | None,
+        seal: Seal,
         notice: Callable[[Job], Awaitable[str]],
         *,
         previews: bool,
@@ -73,6 +82,8 @@ class _Watcher:
         self._store = store
         self._feed = feed
         self._job_id = job_id
+        self._sees = sees
+        self._seal = seal
         self._notice = notice
         self._previews = previews
         self._seq = 0  # how far the log was read
@@ -85,7 +96,7 @@ class _Watcher:
     async def start(self) -> AsyncGenerator[pb.WatchJobResponse, None]:
         """The job, its shots page by page, then what changed in between."""
         read = self._store.database.read
-        page = await read(changes.snapshot, self._job_id)
+        page = await read(changes.snapshot, self._job_id, sees=self._sees)
         self._seq = page.seq
         if page.job.state not in FINAL_JOB_STATES:  # that comes last, when all else was told
             yield self._tell_job(job_to_wire(page.job, await self._notice(page.job)))
@@ -94,7 +105,8 @@ class _Watcher:
                 yield self._tell_shot(shot)
             if not page.more:
                 break
-            page = await read(changes.snapshot, self._job_id, page.shots[-1].key.number)
+            after = page.shots[-1].key.number
+            page = await read(changes.snapshot, self._job_id, after, sees=self._sees)
         async for response in self.look(always_job=True):
             yield response
 
@@ -107,8 +119,10 @@ class _Watcher:
                 "watch again without one",
                 "RESUME_TOKEN_UNKNOWN",
             )
-        self._seq, self._token = seq, str(seq)
-        for shot in await self._store.database.read(changes.rendering, self._job_id):
+        self._seq, self._token = seq, self._seal.write(seq)
+        for shot in await self._store.database.read(
+            changes.rendering, self._job_id, sees=self._sees
+        ):
             yield self._tell_shot(shot)
         async for response in self.look(always_job=True):
             yield response
@@ -122,7 +136,7 @@ class _Watcher:
             self._seq, more = seen.seq, seen.more
             for shot in seen.shots[:-1]:
                 yield self._tell_shot(shot)
-            self._token = str(self._seq)
+            self._token = self._seal.write(self._seq)
             for shot in seen.shots[-1:]:
                 yield self._tell_shot(shot)
         for shot, told in list(self._rendering.values()):
@@ -135,7 +149,9 @@ class _Watcher:
         self.ended = final
 
     async def _look(self) -> _Look:
-        seen = await self._store.database.read(changes.changes_since, self._job_id, self._seq)
+        seen = await self._store.database.read(
+            changes.changes_since, self._job_id, self._seq, sees=self._sees
+        )
         return _Look(seen, job_to_wire(seen.job, await self._notice(seen.job)))
 
     def _tell_job(self, job: resources_pb2.Job) -> pb.WatchJobResponse:
@@ -156,7 +172,8 @@ class _Watcher:
         return self._feed.progress(shot.key, shot.attempt_count, preview=self._previews)
 
 
-def _seq(resume_token: str) -> int:
-    if not resume_token.isdecimal() or len(resume_token) > 15:
+def _seq(resume_token: str, seal: Seal) -> int:
+    seq = seal.read(resume_token)
+    if seq is None:
         raise invalid("resume_token", "is not a token of this farm; use it as it came")
-    return int(resume_token)
+    return seq

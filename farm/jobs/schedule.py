@@ -53,6 +53,7 @@ class Candidate:
     job_number: int = 0
     number: int = 0  # in its job
     failed_on: frozenset[str] = frozenset()  # workers that ended an attempt without a video
+    cost: float = 1.0  # what it is charged to its tenant; see farm.jobs.turns
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,13 @@ class Assignment:
 
 
 def assign(
-    queue: Sequence[Candidate], workers: Iterable[WorkerView], others: Iterable[WorkerView] = ()
+    queue: Sequence[Candidate],
+    workers: Iterable[WorkerView],
+    others: Iterable[WorkerView] = (),
+    most: int | None = None,
+    need: Mapping[Shape, int] | None = None,
 ) -> list[Assignment]:
-    """At most one shot for each worker that is idle or may be sent one ahead.
+    """At most one shot for each worker that is idle or may be sent one ahead, and `most` in all.
 
     `queue` is in order of service: priority, then age. Idle workers come first, and stay idle only
     where the queue holds nothing that they can take; shots are sent ahead of what is left. A worker
@@ -91,11 +96,12 @@ def assign(
 
     A worker that failed a shot before gets it again only when no other connected worker serves its
     model, busy ones and `others` included: those will be free in a moment, and the shot that killed
-    this one may kill it again.
+    this one may kill it again. `need` says how many shots of each shape there are, where there are
+    more than in this queue.
     """
     staying = [worker for worker in workers if not worker.leaving]
     everyone = [*staying, *(worker for worker in others if not worker.leaving)]
-    need = Counter(shot.shape for shot in queue)
+    need = Counter(shot.shape for shot in queue) if need is None else need
     left = {shot.shot: shot for shot in queue}
     chosen: list[Assignment] = []
     for free in (
@@ -110,6 +116,8 @@ def assign(
                 for assignment in _match(able, free, need, warm=warm):
                     chosen.append(assignment)
                     del left[assignment.shot]
+                    if len(chosen) == most:
+                        return chosen
     return chosen
 
 

@@ -18,6 +18,7 @@ def list_attempts(
     after: tuple[int, int] = (0, 0),
     *,
     log: bool = False,
+    sees: str | None = None,
 ) -> list[Attempt]:
     """Attempts of a job, or of one shot of it, in order; those after (shot number, attempt).
 
@@ -26,9 +27,9 @@ def list_attempts(
     """
     attempt, shot = schema.attempt, schema.shot
     if shot_number is None:
-        get_job(conn, job_id)
+        get_job(conn, job_id, sees=sees)
     else:
-        get_shot(conn, ShotKey(job_id, shot_number))
+        get_shot(conn, ShotKey(job_id, shot_number), sees=sees)
     rendered = case((attempt.c.outcome == ShotState.SUCCEEDED, shot.c.render_duration_s))
     query = (
         select(

@@ -25,7 +25,9 @@ class Changes:
     more: bool  # the log goes on behind `seq`
 
 
-def snapshot(conn: Connection, job_id: str, after_shot: int = 0) -> Changes:
+def snapshot(
+    conn: Connection, job_id: str, after_shot: int = 0, *, sees: str | None = None
+) -> Changes:
     """The job and a page of its shots as they are. Raises NotFound.
 
     Read the pages in one transaction or from one `seq`: a shot that changes between two pages
@@ -36,8 +38,9 @@ def snapshot(conn: Connection, job_id: str, after_shot: int = 0) -> Changes:
             schema.change.c.job_id == job_id
         )
     ).scalar_one()
+    job = get_job(conn, job_id, sees=sees)
     shots = list_shots(conn, job_id, _PAGE, after_shot)
-    return Changes(get_job(conn, job_id), shots, seq, more=len(shots) == _PAGE)
+    return Changes(job, shots, seq, more=len(shots) == _PAGE)
 
 
 def newest(conn: Connection) -> int:
@@ -46,16 +49,17 @@ def newest(conn: Connection) -> int:
     return seq
 
 
-def rendering(conn: Connection, job_id: str) -> list[Shot]:
-    """The shots of a job that render now."""
+def rendering(conn: Connection, job_id: str, *, sees: str | None = None) -> list[Shot]:
+    """The shots of a job that render now. Raises NotFound."""
+    get_job(conn, job_id, sees=sees)
     shot = schema.shot
     query = select(shot).where(shot.c.job_id == job_id, shot.c.state == ShotState.RENDERING)
     return [shot_from_row(row) for row in conn.execute(query.order_by(shot.c.number))]
 
 
-def changes_since(conn: Connection, job_id: str, seq: int) -> Changes:
+def changes_since(conn: Connection, job_id: str, seq: int, *, sees: str | None = None) -> Changes:
     """The job, and every shot that changed behind `seq`, as they are now. Raises NotFound."""
-    job = get_job(conn, job_id)
+    job = get_job(conn, job_id, sees=sees)
     change, shot = schema.change, schema.shot
     rows = conn.execute(
         select(change.c.seq, change.c.shot_number)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from farm.jobs.retention import EndedJob
 from farm.jobs.states import FINAL_JOB_STATES
@@ -21,6 +21,7 @@ from farm.store.errors import JobNotEnded
 from farm.store.jobs import get_job
 from farm.store.moves import wake_watchers
 from farm.store.records import image_key
+from farm.store.scope import owned
 
 _PART = 100  # files or images a transaction
 _IMAGES = image_key("")
@@ -36,13 +37,15 @@ class Claim:
     keys: list[str]
 
 
-def delete_job(conn: Connection, job_id: str, *, unwanted_since_s: float) -> set[str]:
+def delete_job(
+    conn: Connection, job_id: str, *, unwanted_since_s: float, sees: str | None = None
+) -> set[str]:
     """Deletes an ended job with its shots, and notes its videos for `claim`.
 
-    So are those of its images that no other job uses and nobody has asked for since; returns which.
-    Raises NotFound, and JobNotEnded for a job that has not ended.
+    So are those of its images that no other job uses and nobody has asked for since; returns which,
+    as `delete_images`. Raises NotFound, and JobNotEnded for a job that has not ended.
     """
-    job = get_job(conn, job_id)
+    job = get_job(conn, job_id, sees=sees)
     if job.state not in FINAL_JOB_STATES:
         raise JobNotEnded(f"{job.name} is {job.state}; cancel it before you delete it")
     shot = schema.shot
@@ -53,11 +56,11 @@ def delete_job(conn: Connection, job_id: str, *, unwanted_since_s: float) -> set
     conn.execute(delete(schema.job).where(schema.job.c.id == job_id))
     wake_watchers(conn, job_id)
     images = {row.image_sha256 for row in rows}
-    return delete_images(conn, images, unwanted_since_s=unwanted_since_s)
+    return delete_images(conn, images, unwanted_since_s=unwanted_since_s, sees=sees)
 
 
 def delete_chosen(
-    conn: Connection, chosen: EndedJob, *, unwanted_since_s: float
+    conn: Connection, chosen: EndedJob, *, unwanted_since_s: float, sees: str | None = None
 ) -> set[str] | None:
     """As `delete_job`; None where the job was requeued or deleted after it was chosen."""
     job = schema.job
@@ -66,28 +69,43 @@ def delete_chosen(
         job.c.state == chosen.state,
         job.c.end_time_s == chosen.end_time_s,
     )
-    if conn.execute(same).one_or_none() is None:
+    if conn.execute(owned(same, job, sees)).one_or_none() is None:
         return None
-    return delete_job(conn, chosen.id, unwanted_since_s=unwanted_since_s)
+    return delete_job(conn, chosen.id, unwanted_since_s=unwanted_since_s, sees=sees)
 
 
 def delete_images(
-    conn: Connection, sha256s: Collection[str], *, unwanted_since_s: float
+    conn: Connection,
+    sha256s: Collection[str],
+    *,
+    unwanted_since_s: float,
+    sees: str | None = None,
 ) -> set[str]:
-    """Deletes those images that no shot uses and nobody has asked for since; returns which."""
-    image, shot = schema.image, schema.shot
-    wanted_s = func.coalesce(image.c.want_time_s, image.c.create_time_s)
+    """Deletes those images that no shot uses and nobody has asked for since; returns which.
+
+    Each owner lets go of an image by itself, and the image goes with its last. For a tenant those
+    are gone that it owned: whether others still do, it does not learn.
+    """
+    image, owner, shot = schema.image, schema.image_owner, schema.shot
+    asked_s = func.coalesce(image.c.want_time_s, image.c.create_time_s)
+    wanted_s = func.coalesce(owner.c.want_time_s, owner.c.create_time_s)
+    own_shot = and_(shot.c.image_sha256 == owner.c.sha256, shot.c.tenant == owner.c.tenant)
+    let_go: set[str] = set()
     deleted: set[str] = set()
     for part in parts(sha256s):
+        unused = delete(owner).where(owner.c.sha256.in_(part), wanted_s <= unwanted_since_s)
+        unused = owned(unused, owner, sees).where(~exists().where(own_shot))
+        let_go |= set(conn.execute(unused.returning(owner.c.sha256)).scalars())
         gone = conn.execute(
             delete(image)
-            .where(image.c.sha256.in_(part), wanted_s <= unwanted_since_s)
+            .where(image.c.sha256.in_(part), asked_s <= unwanted_since_s)
             .where(~exists().where(shot.c.image_sha256 == image.c.sha256))
+            .where(~exists().where(owner.c.sha256 == image.c.sha256))
             .returning(image.c.sha256)
         )
         deleted |= set(gone.scalars())
     _note(conn, {image_key(sha256) for sha256 in deleted})
-    return deleted
+    return deleted if sees is None else let_go
 
 
 def may_return(key: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, exists, func, literal, select
 
 from farm.jobs.states import ShotState, Wish
-from farm.store import schema
+from farm.store import quotas, schema
 from farm.store.clock import Instant
 
 
@@ -20,16 +20,18 @@ class Post:
     withdrawn: bool  # it is given none: cordoned, or drained by an operator
 
 
-def queued_count(conn: Connection, model: str, limit: int) -> int:
-    """How many shots of a model may be claimed, counted up to `limit`."""
-    shot, job = schema.shot, schema.job
+def queued_count(conn: Connection, model: str, limit: int, now_s: float) -> int:
+    """How many shots of a model may be claimed, counted up to `limit`: no quota holds them."""
+    shot, job, tenant = schema.shot, schema.job, schema.tenant
     waiting = (
         select(literal(1))
         .join_from(shot, job, job.c.id == shot.c.job_id)
         .where(shot.c.state == ShotState.QUEUED, shot.c.model == model, job.c.wish == Wish.RUN)
+        .where(shot.c.tenant.in_(select(tenant.c.name).where(quotas.MAY_START)))
         .limit(limit)
     )
-    return conn.execute(select(func.count()).select_from(waiting.subquery())).scalar_one()
+    query = select(func.count()).select_from(waiting.subquery())
+    return conn.execute(query, quotas.at(now_s)).scalar_one()
 
 
 def posts(conn: Connection, heard_since_s: Instant) -> list[Post]:

@@ -13,7 +13,9 @@ StoreError
 ├── JobCancelling      a job that is being cancelled cannot be asked for anything else
 ├── ShotNotRequeued    a shot that was named for a requeue ended otherwise
 ├── NoOperatorToken    a first token that would lock operators out
-└── LastOperatorToken  the last token that lets operators in cannot be revoked
+├── LastOperatorToken  the last token that lets operators in cannot be revoked
+├── TenantExists       a tenant of this name was created before
+└── QuotaExceeded      a tenant has taken what it may
 """
 
 from __future__ import annotations
@@ -103,6 +105,20 @@ class LastOperatorToken(StoreError):
             "that never expires, and revoke this one with it. To end all tokens revoke the others "
             "first; a farm that other machines reach keeps one, or has FARM_TOKEN set"
         )
+
+
+class TenantExists(StoreError):
+    """A tenant of this name was created before."""
+
+
+class QuotaExceeded(StoreError):
+    """A tenant asks for more than it may have; `reason` says of what."""
+
+    def __init__(self, reason: str, message: str, limit: float, used: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.limit = limit
+        self.used = used
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -11,11 +11,12 @@ from farm.jobs.estimate import Work, work_of
 from farm.jobs.states import ShotState, Wish
 from farm.store import schema
 from farm.store.records import params_from_json
+from farm.store.scope import owned
 
 _JOBS, _SHOTS = 100, 2000  # the newest: what the farm is like today
 
 
-def rendered(conn: Connection) -> list[tuple[Work, float]]:
+def rendered(conn: Connection, *, sees: str | None = None) -> list[tuple[Work, float]]:
     """Clips of the newest jobs, and the seconds that each took its worker."""
     job, shot = schema.job, schema.shot
     newest = (
@@ -25,11 +26,11 @@ def rendered(conn: Connection) -> list[tuple[Work, float]]:
         .where(or_(job.c.end_time_s.is_(None), job.c.end_time_s > job.c.create_time_s))
         .order_by(job.c.number.desc())
         .limit(_JOBS)
-        .subquery()
     )
+    jobs = owned(newest, job, sees).subquery()
     rows = conn.execute(
         select(shot.c.params, shot.c.render_duration_s)
-        .join(newest, newest.c.id == shot.c.job_id)
+        .join(jobs, jobs.c.id == shot.c.job_id)
         .where(shot.c.state == ShotState.SUCCEEDED, shot.c.render_duration_s.is_not(None))
         .order_by(shot.c.job_number.desc(), shot.c.number.desc())
         .limit(_SHOTS)
@@ -37,7 +38,9 @@ def rendered(conn: Connection) -> list[tuple[Work, float]]:
     return [(work_of(params_from_json(row.params)), row.render_duration_s) for row in rows]
 
 
-def waiting(conn: Connection, models: Collection[str], priority: int) -> Counter[Work]:
+def waiting(
+    conn: Connection, models: Collection[str], priority: int, *, sees: str | None = None
+) -> Counter[Work]:
     """Shots of `models` that go before a new job of this priority, those that render included."""
     job, shot = schema.job, schema.shot
     wanted = shot.c.params
@@ -48,7 +51,7 @@ def waiting(conn: Connection, models: Collection[str], priority: int) -> Counter
         wanted["step_count"].as_integer(),
     )
     kind = (shot.c.model, *(field.label(f"n{i}") for i, field in enumerate(fields)))
-    rows = conn.execute(
+    query = (
         select(*kind, func.count())
         .join(job, job.c.id == shot.c.job_id)
         .where(shot.c.state.in_([ShotState.QUEUED, ShotState.RENDERING]))
@@ -56,4 +59,5 @@ def waiting(conn: Connection, models: Collection[str], priority: int) -> Counter
         .where(job.c.wish == Wish.RUN)
         .group_by(*kind)
     )
+    rows = conn.execute(owned(query, shot, sees))
     return Counter({Work(*row[:-1]): row[-1] for row in rows})

@@ -1,4 +1,7 @@
-"""Jobs and their shots: create, read, update, pause, resume, cancel."""
+"""Jobs and their shots: create, read, update, pause, resume, cancel.
+
+`sees` is the tenant whose jobs there are for the caller; see `farm.store.scope`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from farm.jobs.states import (
     follow,
     job_state,
 )
-from farm.store import cached, schema
+from farm.store import cached, inputs, quotas, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
 from farm.store.moves import (
     count,
@@ -28,6 +31,7 @@ from farm.store.moves import (
 )
 from farm.store.records import HeldLease, Job, Lease, NewJob, Shot, ShotKey, params_to_json
 from farm.store.rows import job_from_row, shot_from_row
+from farm.store.scope import owned, stored_request_id
 
 # Without vowels and look-alikes: short names that people can read out and that spell nothing.
 _ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
@@ -37,6 +41,7 @@ _ID_LENGTH = 10
 _SHOT = select(schema.shot).where(
     schema.shot.c.job_id == bindparam("job_id"), schema.shot.c.number == bindparam("number")
 )
+_SHOT_SEEN = _SHOT.where(schema.shot.c.tenant == bindparam("sees"))
 
 
 # Every row of one INSERT has the same columns.
@@ -51,19 +56,31 @@ _NO_VIDEO = dict.fromkeys(
 )
 
 
-def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
+def create_job(
+    conn: Connection,
+    new: NewJob,
+    now_s: float,
+    *,
+    sees: str | None = None,
+    share_cache: bool = False,
+) -> Job:
     """Stores a job and all its shots, or returns the one that this request_id made before.
 
-    Shots whose video is there already, by their `cache_key`, have SUCCEEDED with it.
-    Raises RequestConflict where that one had other content, NotFound for a missing image.
+    Shots whose video is there already, by their `cache_key`, have SUCCEEDED with it: one of the
+    same tenant's, or with `share_cache` anybody's.
+    Raises RequestConflict where that one had other content, NotFound for a missing image, and
+    QuotaExceeded.
     """
     if repeated := find_repeated(conn, new):
         return repeated
-    _require_images(conn, {shot.image_sha256 for shot in new.shots})
-    videos = cached.find(conn, {shot.cache_key for shot in new.shots if shot.cache_key})
+    images = {shot.image_sha256 for shot in new.shots}
+    inputs.require_images(conn, images, new.tenant, now_s, sees=sees)
+    keys = {shot.cache_key for shot in new.shots if shot.cache_key}
+    videos = cached.find(conn, keys, new.tenant, shared=share_cache)
     there = [videos.get(shot.cache_key or "") for shot in new.shots]
     succeeded = sum(video is not None for video in there)
     counts = ShotCounts(queued=len(new.shots) - succeeded, succeeded=succeeded)
+    quotas.check_new_shots(conn, new.tenant, counts.queued, now_s)
     state = job_state(counts, started=False, wish=Wish.RUN)
     ended_s = now_s if state in FINAL_JOB_STATES else None
     row = conn.execute(
@@ -74,7 +91,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
             priority=new.priority,
             wish=Wish.RUN,
             state=state,
-            request_id=new.request_id,
+            request_id=stored_request_id(new.request_id, new.tenant),
             request_sha256=new.request_sha256,
             create_time_s=now_s,
             start_time_s=ended_s,
@@ -86,6 +103,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
             failed_count=0,
             cancelled_count=0,
             webhook=new.webhook,
+            tenant=new.tenant,
         )
         .returning(*schema.job.c)
     ).one()
@@ -106,6 +124,7 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
                 "attempt_count": 0,
                 "charged_attempt_count": 0,
                 "queue_time_s": None if video else now_s,
+                "tenant": new.tenant,
                 **(video or _NO_VIDEO),
             }
             for number, (shot, video) in enumerate(zip(new.shots, there, strict=True), start=1)
@@ -119,12 +138,12 @@ def create_job(conn: Connection, new: NewJob, now_s: float) -> Job:
 
 
 def find_repeated(conn: Connection, new: NewJob) -> Job | None:
-    """The job that this request_id made before. Raises RequestConflict as `create_job`."""
+    """The job that its tenant made by this request_id before. Raises as `create_job`."""
     if new.request_id is None:
         return None
-    known = conn.execute(
-        select(schema.job).where(schema.job.c.request_id == new.request_id)
-    ).one_or_none()
+    request_id = stored_request_id(new.request_id, new.tenant)
+    query = select(schema.job).where(schema.job.c.request_id == request_id)
+    known = conn.execute(owned(query, schema.job, new.tenant)).one_or_none()
     if known is None:
         return None
     if known.request_sha256 != new.request_sha256:
@@ -135,44 +154,41 @@ def find_repeated(conn: Connection, new: NewJob) -> Job | None:
     return job_from_row(known)
 
 
-def _require_images(conn: Connection, wanted: set[str]) -> None:
-    missing = set(wanted)
-    names = sorted(wanted)
-    for start in range(0, len(names), 500):  # below every database's limit of parameters
-        part = names[start : start + 500]
-        found = conn.execute(select(schema.image.c.sha256).where(schema.image.c.sha256.in_(part)))
-        missing -= set(found.scalars())
-    if missing:
-        raise NotFound("image", f"images/{min(missing)}")
-
-
-def get_job(conn: Connection, job_id: str) -> Job:
+def get_job(conn: Connection, job_id: str, *, sees: str | None = None) -> Job:
     """One job. Raises NotFound."""
-    row = conn.execute(select(schema.job).where(schema.job.c.id == job_id)).one_or_none()
+    query = owned(select(schema.job).where(schema.job.c.id == job_id), schema.job, sees)
+    row = conn.execute(query).one_or_none()
     if row is None:
         raise NotFound("job", f"jobs/{job_id}")
     return job_from_row(row)
 
 
-def list_jobs(conn: Connection, limit: int, before: int | None = None) -> list[Job]:
+def list_jobs(
+    conn: Connection, limit: int, before: int | None = None, *, sees: str | None = None
+) -> list[Job]:
     """Jobs, newest first, older than the one numbered `before`."""
     query = select(schema.job).order_by(schema.job.c.number.desc()).limit(limit)
+    query = owned(query, schema.job, sees)
     if before is not None:
         query = query.where(schema.job.c.number < before)
     return [job_from_row(row) for row in conn.execute(query)]
 
 
-def get_shot(conn: Connection, key: ShotKey) -> Shot:
+def get_shot(conn: Connection, key: ShotKey, *, sees: str | None = None) -> Shot:
     """One shot. Raises NotFound."""
-    row = conn.execute(_SHOT, {"job_id": key.job_id, "number": key.number}).one_or_none()
+    query = _SHOT if sees is None else _SHOT_SEEN
+    given = {"job_id": key.job_id, "number": key.number, "sees": sees}
+    row = conn.execute(query, given).one_or_none()
     if row is None:
         raise NotFound("shot", str(key))
     return shot_from_row(row)
 
 
-def list_shots(conn: Connection, job_id: str, limit: int, after: int = 0) -> list[Shot]:
+def list_shots(
+    conn: Connection, job_id: str, limit: int, after: int = 0, *, sees: str | None = None
+) -> list[Shot]:
     """A job's shots in order, those numbered above `after`. Raises NotFound for the job."""
-    get_job(conn, job_id)
+    get_job(conn, job_id, sees=sees)
     shot = schema.shot
     query = (
         select(shot)
@@ -196,8 +212,10 @@ def update_job(
     *,
     display_name: str | None = None,
     priority: int | None = None,
+    sees: str | None = None,
 ) -> Job:
     """Changes what is given, in the job and in every shot of it. Raises NotFound."""
+    get_job(conn, job_id, sees=sees)
     given = {"display_name": display_name, "priority": priority}
     values = {name: value for name, value in given.items() if value is not None}
     job, shot = schema.job, schema.shot
@@ -213,21 +231,21 @@ def update_job(
     return found
 
 
-def pause_job(conn: Connection, job_id: str, now_s: float) -> Job:
+def pause_job(conn: Connection, job_id: str, now_s: float, *, sees: str | None = None) -> Job:
     """Has nothing of a job claimed from now on; a job that has ended stays as it is.
 
     Raises NotFound, JobCancelling.
     """
-    return _wish(conn, job_id, Wish.PAUSE, now_s)
+    return _wish(conn, job_id, Wish.PAUSE, now_s, sees)
 
 
-def resume_job(conn: Connection, job_id: str, now_s: float) -> Job:
+def resume_job(conn: Connection, job_id: str, now_s: float, *, sees: str | None = None) -> Job:
     """Lets a paused job go on; one that has ended stays as it is. Raises as `pause_job`."""
-    return _wish(conn, job_id, Wish.RUN, now_s)
+    return _wish(conn, job_id, Wish.RUN, now_s, sees)
 
 
-def _wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> Job:
-    job = get_job(conn, job_id)
+def _wish(conn: Connection, job_id: str, wanted: Wish, now_s: float, sees: str | None) -> Job:
+    job = get_job(conn, job_id, sees=sees)
     if job.state in FINAL_JOB_STATES or job.wish is wanted:
         return job
     if job.wish is Wish.CANCEL:
@@ -239,14 +257,19 @@ def _wish(conn: Connection, job_id: str, wanted: Wish, now_s: float) -> Job:
 
 
 def cancel_job(
-    conn: Connection, job_id: str, now_s: float, numbers: Collection[int] = ()
+    conn: Connection,
+    job_id: str,
+    now_s: float,
+    numbers: Collection[int] = (),
+    *,
+    sees: str | None = None,
 ) -> tuple[Job, list[HeldLease]]:
     """Ends a job's queued shots; returns it with the leases whose workers must be told.
 
     With `numbers`, those shots alone, and the job goes on with the others. What has ended stays as
     it is. Raises NotFound.
     """
-    job = get_job(conn, job_id)
+    job = get_job(conn, job_id, sees=sees)
     if missing := [number for number in numbers if not 1 <= number <= job.shot_count]:
         raise NotFound("shot", str(ShotKey(job_id, min(missing))))
     if job.state in FINAL_JOB_STATES:

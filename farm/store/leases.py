@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from farm.jobs.retry import CHARGED, History, MemoryProfile, Reason, judge
 from farm.jobs.states import ShotEvent, ShotState, Wish, follow
-from farm.store import cordons, schema
+from farm.store import cordons, quotas, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move, move
 from farm.store.records import (
@@ -327,6 +327,7 @@ def _end_attempt(
 ) -> None:
     ending = {"end_time_s": now_s, "outcome": outcome, "message": message, "log": log}
     conn.execute(_END_ATTEMPT, _named(lease) | ending)
+    quotas.add_gpu_use(conn, lease, now_s)
 
 
 def _named(lease: Lease) -> dict[str, Any]:

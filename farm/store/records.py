@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.codec import Codec, Container
 from farm.jobs.params import Fit, RenderParams
 from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
@@ -44,6 +45,7 @@ class NewJob:
     request_id: str | None
     request_sha256: str
     webhook: str | None = None
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Job:
     start_time_s: float | None
     end_time_s: float | None
     webhook: str | None
+    tenant: str = DEFAULT_TENANT
 
     @property
     def name(self) -> str:

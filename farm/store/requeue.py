@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, ShotEvent, ShotState, Wish, follow
-from farm.store import schema
+from farm.store import quotas, schema
 from farm.store.errors import JobCancelling, NotFound, ShotNotRequeued
 from farm.store.jobs import get_job
 from farm.store.moves import count, record_changes, wish
@@ -23,15 +23,18 @@ def requeue_job(
     states: Collection[ShotState],
     numbers: Collection[int],
     now_s: float,
+    *,
+    sees: str | None = None,
 ) -> tuple[Job, int]:
     """Queues the shots of a job again that ended in `states`; returns how many.
 
     `numbers` narrows them down; empty means all. Attempts are numbered on, and what was told of
     the last one is forgotten, its token first: no report of an earlier round is ever accepted. A
-    job that has ended runs again; a paused one stays paused. Raises NotFound, JobCancelling, and
-    ShotNotRequeued for one of `numbers` that ended in another state or is being cancelled.
+    job that has ended runs again; a paused one stays paused. Raises NotFound, JobCancelling,
+    QuotaExceeded, and ShotNotRequeued for one of `numbers` that ended in another state or is being
+    cancelled.
     """
-    job = get_job(conn, job_id)
+    job = get_job(conn, job_id, sees=sees)
     if job.wish is Wish.CANCEL and job.state not in FINAL_JOB_STATES:
         raise JobCancelling(f"{job.name} is {job.state}; requeue it when it has ended")
     if numbers:
@@ -41,6 +44,7 @@ def requeue_job(
         return job, 0
     if job.state in FINAL_JOB_STATES:
         wish(conn, job_id, Wish.RUN, now_s)
+    quotas.check_new_shots(conn, job.tenant, sum(moved.values()), now_s, counted=True)
     for state, n in moved.items():
         count(conn, job_id, state, follow(state, ShotEvent.REQUEUE), n, now_s)
     return get_job(conn, job_id), sum(moved.values())

@@ -25,6 +25,7 @@ def job_from_row(row: Row[Any]) -> Job:
         start_time_s=row.start_time_s,
         end_time_s=row.end_time_s,
         webhook=row.webhook,
+        tenant=row.tenant,
     )
 
 

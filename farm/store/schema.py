@@ -22,6 +22,8 @@ from sqlalchemy import (
     Text,
 )
 
+from farm.jobs.access import DEFAULT_TENANT
+
 # Numbers that go on for as long as the farm; SQLite counts only its INTEGER by itself.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -45,6 +47,47 @@ image = Table(
     Column("want_time_s", Float, nullable=True),  # when it was last asked for, about; else created
 )
 
+# Whose things are apart from everyone else's, what they may take, and when it is their turn.
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("display_name", String(128), nullable=False),
+    Column("weight", Float, nullable=False),  # its part of the farm, beside the others'
+    Column("max_queued_shots", BigInteger, nullable=True),  # null: no limit, here and below
+    Column("max_stored_bytes", BigInteger, nullable=True),
+    Column("max_streams", BigInteger, nullable=True),
+    Column("max_requests_per_minute", BigInteger, nullable=True),
+    Column("max_gpu_s_per_day", Float, nullable=True),
+    Column("create_time_s", Float, nullable=False),
+    Column("turn", Float, nullable=False),  # when its next shot starts, in farm.jobs.turns' time
+    Column("served_turn", Float, nullable=False),  # that time, when it was served last
+    Column("page_key", String(64), nullable=False),  # seals its page and resume tokens
+)
+
+# An image's bytes are kept once; who has uploaded them owns them, and nobody else learns of it.
+# One without an owner came by a version before tenants, and is the default tenant's.
+image_owner = Table(
+    "image_owner",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("sha256", String(64), ForeignKey(image.c.sha256, ondelete="CASCADE"), nullable=False),
+    Column("create_time_s", Float, nullable=False),
+    Column("want_time_s", Float, nullable=True),  # when this tenant last asked for it; else created
+    PrimaryKeyConstraint("tenant", "sha256"),
+)
+Index("ix_image_owner_sha256", image_owner.c.sha256)
+
+# How long a tenant's shots held workers, by the hour of Unix time in which they ended.
+gpu_use = Table(
+    "gpu_use",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("gpu_s", Float, nullable=False),
+    PrimaryKeyConstraint("tenant", "hour"),
+)
+
 # Every model that a worker of this farm ever served, so that a job for it may wait for one.
 model = Table(
     "model",
@@ -66,7 +109,7 @@ job = Table(
     Column("priority", Integer, nullable=False),
     Column("wish", String(16), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("request_id", String(36), nullable=True, unique=True),
+    Column("request_id", String(36), nullable=True, unique=True),  # see farm.store.scope
     Column("request_sha256", String(64), nullable=False),
     Column("create_time_s", Float, nullable=False),
     Column("start_time_s", Float, nullable=True),
@@ -78,8 +121,10 @@ job = Table(
     Column("failed_count", Integer, nullable=False),
     Column("cancelled_count", Integer, nullable=False),
     Column("webhook", Text, nullable=True),  # a URL that is told of each ending
+    Column("tenant", String(64), nullable=False, server_default=DEFAULT_TENANT),
     sqlite_autoincrement=True,
 )
+Index("ix_job_tenant", job.c.tenant, job.c.number)
 
 shot = Table(
     "shot",
@@ -112,6 +157,7 @@ shot = Table(
     Column("cache_key", String(64), nullable=True),  # of what was rendered; null: it shares a video
     Column("cached_from", String(64), nullable=True),  # the shot whose video it shares
     Column("queue_time_s", Float, nullable=True),  # when it was queued last; null: not known
+    Column("tenant", String(64), nullable=False, server_default=DEFAULT_TENANT),  # its job's
     PrimaryKeyConstraint("job_id", "number"),
 )
 # The queue in order of service, and the leases.
@@ -120,6 +166,16 @@ Index("ix_shot_worker", shot.c.worker, shot.c.state)
 Index("ix_shot_image_sha256", shot.c.image_sha256)  # which images are used
 Index("ix_shot_cache_key", shot.c.cache_key)  # what was rendered before
 Index("ix_shot_video_key", shot.c.video_key)  # which videos are used
+# A tenant's queue, and what its videos take.
+Index(
+    "ix_shot_tenant_queue",
+    shot.c.tenant,
+    shot.c.state,
+    shot.c.priority.desc(),
+    shot.c.job_number,
+    shot.c.number,
+)
+Index("ix_shot_tenant_video", shot.c.tenant, shot.c.video_key, shot.c.video_size_bytes)
 
 attempt = Table(
     "attempt",

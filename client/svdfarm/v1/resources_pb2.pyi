@@ -86,6 +86,7 @@ class Job(google.protobuf.message.Message):
     NOTICE_FIELD_NUMBER: builtins.int
     WEBHOOK_FIELD_NUMBER: builtins.int
     DELIVERY_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Output only. Format: jobs/{job}"""
     display_name: builtins.str
@@ -107,6 +108,10 @@ class Job(google.protobuf.message.Message):
     webhook: builtins.str
     """An https URL that is POSTed to each time the job ends, signed as Standard Webhooks says; see
     docs/WEBHOOKS.md. Read by CreateJob alone: it stays as it is.
+    """
+    tenant: builtins.str
+    """Output only. Whose it is: that of the token it was created with. A farm without tenants has
+    one, called default.
     """
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -143,9 +148,10 @@ class Job(google.protobuf.message.Message):
         notice: builtins.str = ...,
         webhook: builtins.str = ...,
         delivery: global___Delivery | None = ...,
+        tenant: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancelled_shot_count", b"cancelled_shot_count", "create_time", b"create_time", "delivery", b"delivery", "display_name", b"display_name", "end_time", b"end_time", "failed_shot_count", b"failed_shot_count", "name", b"name", "notice", b"notice", "priority", b"priority", "shot_count", b"shot_count", "start_time", b"start_time", "state", b"state", "succeeded_shot_count", b"succeeded_shot_count", "webhook", b"webhook"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled_shot_count", b"cancelled_shot_count", "create_time", b"create_time", "delivery", b"delivery", "display_name", b"display_name", "end_time", b"end_time", "failed_shot_count", b"failed_shot_count", "name", b"name", "notice", b"notice", "priority", b"priority", "shot_count", b"shot_count", "start_time", b"start_time", "state", b"state", "succeeded_shot_count", b"succeeded_shot_count", "tenant", b"tenant", "webhook", b"webhook"]) -> None: ...
 
 global___Job = Job
 

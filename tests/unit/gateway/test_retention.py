@@ -40,7 +40,8 @@ def age(gateway: Gateway, blobs: Path, age_s: float = GRACE_S + 60) -> None:
     then_s = time.time() - age_s
 
     def make_older(conn: Connection) -> None:
-        conn.execute(update(schema.image).values(create_time_s=then_s, want_time_s=None))
+        for table in (schema.image, schema.image_owner):
+            conn.execute(update(table).values(create_time_s=then_s, want_time_s=None))
 
     gateway._store.database.submit(make_older).result()
     for key in keys(blobs):

@@ -80,7 +80,14 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
         schema.deletion.drop(conn)
         schema.farm.drop(conn)
         schema.worker.drop(conn)
+        schema.tenant.drop(conn)
+        schema.image_owner.drop(conn)
+        schema.gpu_use.drop(conn)
         schema.token.drop(conn)
+        for index in ("ix_job_tenant", "ix_shot_tenant_queue", "ix_shot_tenant_video"):
+            conn.exec_driver_sql(f"DROP INDEX {index}")
+        for table in ("job", "shot"):
+            conn.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN tenant")
         conn.exec_driver_sql("ALTER TABLE job DROP COLUMN webhook")
         conn.exec_driver_sql("ALTER TABLE image DROP COLUMN want_time_s")
         conn.exec_driver_sql("DROP INDEX ix_shot_cache_key")
