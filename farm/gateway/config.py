@@ -57,7 +57,7 @@ class Limits:
     concurrent_rpcs: int = 2000
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
-    concurrent_image_decodes: int = 2  # up to 0.4 GB each
+    concurrent_image_decodes: int = 2  # up to 1 GiB each, in a process of its own
 
 
 @dataclass(frozen=True)

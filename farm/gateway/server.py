@@ -88,6 +88,7 @@ class Gateway:
             reconnect_grace_s=config.reconnect_grace_s,
             limits=config.limits,
         )
+        self._calls = CountedCalls(self._metrics.rpcs)
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -149,6 +150,7 @@ class Gateway:
         await self._sessions.close()
         grace_s = self._config.stop_grace_s
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+        await self._calls.ended()
         if self._http is not None:
             self._http.should_exit = True
         for task in self._tasks[1:]:
@@ -191,7 +193,7 @@ class Gateway:
         limits = self._config.limits
         refusing = [TokenAuth(self._config.token)] if self._config.token else []
         server = grpc.aio.server(
-            interceptors=[CountedCalls(self._metrics.rpcs), *refusing],
+            interceptors=[self._calls, *refusing],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

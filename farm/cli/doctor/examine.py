@@ -13,6 +13,7 @@ from typing import TypeVar
 from farm.cli.doctor import (
     gateway,
     gpu,
+    images,
     install,
     machine,
     model,
@@ -62,6 +63,7 @@ def examine(wanted: Wanted) -> Iterator[Check]:
             "packages": install.check_packages,
             "torch": lambda: torch_build.judge(torch.result()),
             "ffmpeg": install.check_ffmpeg,
+            "images": images.check_images,
             "gpu": gpus,
             "cpu": lambda: [machine.judge_machine(machine.probe_machine())],
             "data": lambda: [machine.judge_disk(wanted.data, machine.probe_disk(wanted.data))],
