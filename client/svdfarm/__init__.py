@@ -45,8 +45,8 @@ from svdfarm.resources import (
     WorkerState,
 )
 from svdfarm.submitting import NewShot
-from svdfarm.tokens import Identity, NewToken, Scope, Token
 from svdfarm.tenants import Tenant, TenantLimits, TenantUsage
+from svdfarm.tokens import Identity, NewToken, Scope, Token
 
 __all__ = [
     "AsyncClient",
@@ -85,11 +85,11 @@ __all__ = [
     "ShotState",
     "SvdfarmError",
     "TargetExists",
-    "TlsFailed",
-    "Token",
     "Tenant",
     "TenantLimits",
     "TenantUsage",
+    "TlsFailed",
+    "Token",
     "Unauthenticated",
     "Unreachable",
     "Video",

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from prometheus_client import Counter
 
+_CLEAN_UP_LIMIT_S = 10.0
 _KINDS: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
@@ -36,6 +37,12 @@ class CountedCalls(grpc.aio.ServerInterceptor):
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def ended(self) -> None:
+        """Waits for the calls under way, which the server has cancelled, to clean up."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_CLEAN_UP_LIMIT_S)
 
     async def intercept_service(
         self,
@@ -71,6 +78,10 @@ class CountedCalls(grpc.aio.ServerInterceptor):
     @contextmanager
     def _counted(self, method: str, context: Any) -> Iterator[None]:
         code = "OK"
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):

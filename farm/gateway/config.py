@@ -70,7 +70,7 @@ class Limits:
     concurrent_rpcs: int = 2000
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
-    concurrent_image_decodes: int = 2  # up to 0.4 GB each
+    concurrent_image_decodes: int = 2  # up to 1 GiB each, in a process of its own
     http_requests_per_s: float = 100.0  # of one address
     http_burst: float = 200.0
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import structlog
 
+from farm.container.image import MAX_IMAGE_BYTES
+from farm.container.parts import Size
 from farm.gateway import names
 from farm.gateway.convert import image_to_wire
 from farm.gateway.wall import Refusal, Violation, invalid, invalid_fields
@@ -30,7 +33,8 @@ from farm.jobs.retention import GRACE_S, Policy
 from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, JobState, ShotState
 from farm.jobs.webhooks import WebhookInvalid, Webhooks, read_url
 from farm.render.errors import ImageRejected
-from farm.render.image import MAX_IMAGE_BYTES, open_image
+from farm.render.sandbox.images import measure_image
+from farm.render.sandbox.pool import POOL, Cancellation
 from farm.store import deletion, inputs, quotas
 from farm.store.errors import NotFound, QuotaExceeded
 from farm.store.records import Image, NewJob, NewShot, image_key
@@ -38,6 +42,8 @@ from farm.store.store import Store
 from farm.wire import CodecUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
+
+log = structlog.get_logger()
 
 JOB_FIELDS = ("display_name", "priority")  # what a caller may set in a job
 
@@ -61,7 +67,7 @@ async def receive_image(
     try:
         sha256, size_bytes = await _spool(path, requests, check_room)
         async with decoders:
-            size = (await asyncio.to_thread(open_image, path)).size
+            size = await _measure(path)
         check_room()  # it is copied to where it stays
         if not await read(inputs.owns, sha256, tenant):
             await read(quotas.check_bytes, tenant, size_bytes)
@@ -78,6 +84,21 @@ async def receive_image(
     finally:
         path.unlink(missing_ok=True)
     return image_to_wire(image)
+
+
+async def _measure(path: Path) -> Size:
+    """The image's size, by a process that decodes it and has ended, whoever gives up waiting."""
+    for layer in await asyncio.to_thread(POOL.untold):
+        log.warning("images.exposed", missing=layer)
+    cancellation = Cancellation()
+    measuring = asyncio.ensure_future(asyncio.to_thread(measure_image, path, cancellation))
+    try:
+        return await asyncio.shield(measuring)
+    except asyncio.CancelledError:
+        cancellation.cancel()
+        await asyncio.wait([measuring])
+        measuring.exception()  # taken note of, and of no use to anybody
+        raise
 
 
 async def find_image(store: Store, sha256: str, sees: str | None) -> Image:

@@ -111,6 +111,7 @@ class Gateway:
         )
         self._certificates = certificates
         self._credentials: list[grpc.ServerCredentials] = []  # of ports that are served
+        self._calls = CountedCalls(self._metrics.rpcs)
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -184,6 +185,7 @@ class Gateway:
         await self._sessions.close()
         grace_s = self._config.stop_grace_s
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+        await self._calls.ended()
         if self._http is not None:
             self._http.should_exit = True
         for task in self._tasks[1:]:
@@ -251,11 +253,7 @@ class Gateway:
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
-            interceptors=[
-                CountedCalls(self._metrics.rpcs),
-                Auth(self._keyring),
-                Limited(self._quotas),
-            ],
+            interceptors=[self._calls, Auth(self._keyring), Limited(self._quotas)],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import structlog
@@ -13,6 +12,7 @@ from farm.gateway.config import Limits
 from farm.gateway.keyring import Keyring
 from farm.gateway.wall import Context, Violation, invalid_fields, unary
 from farm.jobs.access import DEFAULT_TENANT, Scope, caller
+from farm.jobs.tenants import NAMES, is_name
 from farm.jobs.token_text import TokenText
 from farm.store import tokens
 from farm.store.store import Store
@@ -23,7 +23,6 @@ from svdfarm.v1 import token_service_pb2_grpc as pb_grpc
 log = structlog.get_logger()
 
 _DISPLAY_NAME_LIMIT = 128
-_TENANT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _TTL_MIN_S = 60
 _TTL_MAX_S = 10 * 365 * 86400
 
@@ -101,8 +100,8 @@ def new_token(
     if not 0 < len(display_name) <= _DISPLAY_NAME_LIMIT or not display_name.isprintable():
         allowed = f"from 1 to {_DISPLAY_NAME_LIMIT} printable characters"
         wrong.append(Violation("display_name", f"is {display_name[:200]!r}; allowed: {allowed}"))
-    if tenant and not _TENANT.fullmatch(tenant):
-        allowed = "up to 63 of a-z, 0-9 and -, such as default"
+    if tenant and not is_name(tenant):
+        allowed = f"{NAMES}, such as default"
         wrong.append(Violation("tenant", f"is {tenant[:200]!r}; allowed: {allowed}"))
     known = ", ".join(Scope)
     if not scopes:

@@ -6,6 +6,7 @@ RenderError
 ├── ModelInvalid                the folder is there and is not a checkpoint that we can load
 │   └── VariantMissing          it lacks the weights of the precision asked for
 ├── ImageRejected               not a picture that the farm takes
+├── SandboxUnavailable          no process to decode it in
 ├── ParamsRejected              settings that this model cannot render
 ├── RenderCancelled             the caller asked to stop
 ├── ClipNotFinite               NaN or infinity in the clip
@@ -58,6 +59,10 @@ class ImageRejected(RenderError):
     """The bytes are not a picture that the farm takes."""
 
     reason = "IMAGE_REJECTED"
+
+
+class SandboxUnavailable(RenderError):
+    """The process that decodes images does not start on this machine."""
 
 
 class ParamsRejected(RenderError):

@@ -14,6 +14,7 @@ from farm.cli.connecting import Secured
 from farm.cli.doctor import (
     gateway,
     gpu,
+    images,
     install,
     machine,
     model,
@@ -65,6 +66,7 @@ def examine(wanted: Wanted) -> Iterator[Check]:
             "packages": install.check_packages,
             "torch": lambda: torch_build.judge(torch.result()),
             "ffmpeg": install.check_ffmpeg,
+            "images": images.check_images,
             "gpu": gpus,
             "cpu": lambda: [machine.judge_machine(machine.probe_machine())],
             "data": lambda: [machine.judge_disk(wanted.data, machine.probe_disk(wanted.data))],

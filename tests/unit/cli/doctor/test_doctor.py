@@ -20,7 +20,8 @@ from tests.running import free_port
 from tests.unit.cli.conftest import Command
 
 REPOSITORY = Path(__file__).parents[4]
-ALWAYS = ["python", "packages", "torch", "ffmpeg", "cpu", "data", "model", "svd-xt", "gateway"]
+ALWAYS = ["python", "packages", "torch", "ffmpeg", "images"]
+ALWAYS += ["cpu", "data", "model", "svd-xt", "gateway"]
 SECRET = "hf_aTokenThatNobodyMaySee"
 
 

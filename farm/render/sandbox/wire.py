@@ -1,0 +1,14 @@
+"""What goes between who asks and the process that decodes, over a socket for each image; limits."""
+
+from __future__ import annotations
+
+import struct
+
+QUESTION = struct.Struct("!B?I")  # kind, are the pixels wanted, how many bytes; then the bytes
+PICTURE = struct.Struct("!cII")  # GOOD, width, height; then rows of red, green and blue, if wanted
+GOOD, BAD = b"+", b"-"  # after BAD: why, as UTF-8
+WHY_LIMIT_BYTES = 400
+STATUS = struct.Struct("!i")  # how the process ended, as os.waitpid tells
+MEMORY_BYTES = 1 << 30  # 33 megapixels of any kind take up to 0.8 GiB
+CPU_S = 10
+WALL_S = 20.0  # of one decode; CPU time runs out before, on a machine that is not overloaded
