@@ -44,7 +44,7 @@ def main() -> None:
         direct_upload=options.direct_upload,
         lease_s=options.lease_s,
         heartbeat_s=options.lease_s / 6,
-        stall_s=20 * options.lease_s,
+        stall_s=5 * options.lease_s,
         disk_reserve_bytes=options.reserve_bytes,
         stop_grace_s=1.0,
     )

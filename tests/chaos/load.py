@@ -31,12 +31,12 @@ from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
 from tests.chaos.history import Event, History
 from tests.chaos.site import Site
-from tests.chaos.worker import FRAMES, POISON, SIZE_PX, STEPS
+from tests.chaos.worker import FRAMES, SIZE_PX, STEPS, Poison
 from tests.running import IMAGES
 
 _BACKLOG_SHOTS = 60
 _PATIENCE_S = 60.0  # of watchers, for a farm that is away
-_POISON_SHARE = 0.02
+_POISON_SHARE = 0.04
 _STREAM_S = 30.0
 
 
@@ -120,7 +120,7 @@ class Load:
                 "priority": rng.choice([0, 0, 0, 50]),
                 "seeds": list(range(first, first + rng.choice([1, 2, 3, 8]))),
                 "steps": rng.choice(STEPS),
-                "poison": rng.random() < _POISON_SHARE,
+                "poison": rng.choice(list(Poison)) if rng.random() < _POISON_SHARE else 0,
                 "image": rng.choice(["rocket.jpg", "of its own"]),
             }
             self._submitted.append(request)
@@ -139,7 +139,7 @@ class Load:
                     frame_count=FRAMES,
                     step_count=request["steps"],
                     seed=seed,
-                    motion_bucket_id=POISON if request["poison"] and not index else 127,
+                    motion_bucket_id=(request["poison"] if not index else 0) or 127,
                 ),
                 name=f"s{seed}",
             )
