@@ -206,21 +206,18 @@ NAMES = tuple(fault.__name__ for fault in _ALL)
 
 def staged(site: Site) -> list[Fault]:
     """Those that this farm and this machine allow, of those that the plan names."""
-    wanted = site.plan.faults or NAMES
+    wanted = site.plan.faults or tuple(site.plan.counts) or NAMES
     return [fault for fault, can in _ALL.items() if fault.__name__ in wanted and can(site)]
 
 
 def inject(site: Site) -> None:
-    """Throws faults at the farm for as long as the plan says."""
+    """Throws faults at the farm, some in pairs: so many as the plan says, or for so long."""
     rng = random.Random(f"{site.plan.seed}/faults")
-    deadline = time.monotonic() + site.plan.seconds
-    can = staged(site)
-    while time.monotonic() < deadline:
-        pair = rng.sample(can, 2) if len(can) > 1 and rng.random() < _PAIRS else [rng.choice(can)]
-        seeds = [rng.random() for _ in pair]
+    for chosen in _chosen(site, rng):
+        seeds = [rng.random() for _ in chosen]
         threads = [
             threading.Thread(target=_throw, args=[site, fault, random.Random(seed)])
-            for fault, seed in zip(pair, seeds, strict=True)
+            for fault, seed in zip(chosen, seeds, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -230,6 +227,21 @@ def inject(site: Site) -> None:
         for gateway in site.gateways:
             gateway.ready.wait(_READY_S)
         time.sleep(rng.uniform(*_PAUSE_S))
+
+
+def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
+    """What is thrown at once, again and again."""
+    can = staged(site)
+    if site.plan.counts:
+        left = [fault for fault in can for _ in range(site.plan.counts.get(fault.__name__, 0))]
+        rng.shuffle(left)
+        while left:
+            yield [left.pop() for _ in range(1 + (len(left) > 1 and rng.random() < _PAIRS))]
+        return
+    deadline = time.monotonic() + site.plan.seconds
+    while time.monotonic() < deadline:
+        pair = len(can) > 1 and rng.random() < _PAIRS
+        yield rng.sample(can, 2) if pair else [rng.choice(can)]
 
 
 def _throw(site: Site, fault: Fault, rng: random.Random) -> None:

@@ -33,6 +33,8 @@ def run(plan: Plan, folder: Path) -> Report:
                 stuck=stuck,
             )
         report = check(gather(farm))
-    missing = set(plan.faults or faults.NAMES) - {f.__name__ for f in faults.staged(farm)}
+    missing = set(plan.faults or plan.counts or faults.NAMES) - {
+        f.__name__ for f in faults.staged(farm)
+    }
     report.figures["not staged here"] = ", ".join(sorted(missing)) or "nothing"
     return report

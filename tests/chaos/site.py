@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,9 @@ class Plan:
     owners: int = 2
     lease_s: float = LEASE_S
     faults: tuple[str, ...] = ()  # all that can be staged, where empty
+    counts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # so many of each, however long it takes
 
     @property
     def gateways(self) -> int:
