@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 # Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
 LOCKED := install --quiet --require-hashes --no-deps
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos power planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
+.PHONY: setup demo nano nano-eval pictures bench test chaos chaos-quick planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
@@ -45,13 +45,14 @@ bench: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# Breaks a farm under load; as CHAOS="--seed 3 --seconds 300 --database postgres --artifacts s3".
+# Breaks a farm in every way there is, for hours; a part that has been run is not run again. One way
+# alone: python -m tests.chaos, tests.chaos.power or tests.chaos.nodes, with --help.
 chaos: setup
-	$(BIN)/python -m tests.chaos $(CHAOS)
+	$(BIN)/python -m tests.chaos.suite full --table docs/CHAOS.md
 
-# Cuts the power of a farm's gateway at a thousand moments; as POWER="--cuts 50 --seed 3".
-power: setup
-	$(BIN)/python -m tests.chaos.power $(POWER)
+# The same in minutes.
+chaos-quick: setup
+	$(BIN)/python -m tests.chaos.suite quick --again
 
 # Whether those find bugs that are put in for it.
 planted: setup
@@ -66,7 +67,7 @@ check: setup proto-check
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/released.binpb
 
-ci: check test
+ci: check test chaos-quick
 
 # The chart, the images and the manifests, without a cluster; KUBE_CRDS names a folder with the
 # CustomResourceDefinitions of ray.io and monitoring.coreos.com.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
-from farm.jobs.retry import AGAINST_WORKER, CordonReason, is_suspect
+from farm.jobs.retry import AGAINST_WORKER, CordonReason, MemoryProfile, Reason, is_suspect
 from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.moves import wake_watchers
@@ -53,7 +53,7 @@ def look_at_losers(conn: Connection, shot: ShotKey, winner: str) -> None:
     losers = conn.execute(
         select(attempt.c.worker)
         .where(attempt.c.job_id == shot.job_id, attempt.c.shot_number == shot.number)
-        .where(attempt.c.worker != winner, attempt.c.outcome.in_(AGAINST_WORKER))
+        .where(attempt.c.worker != winner, _speaks_against_worker())
         .distinct()
     ).scalars()
     for worker_id in losers.all():
@@ -74,10 +74,32 @@ def _lost_shots(conn: Connection, worker_id: str) -> int:
     lost = (
         select(attempt.c.job_id, attempt.c.shot_number)
         .join(won, same_shot)
-        .where(attempt.c.worker == worker_id, attempt.c.outcome.in_(AGAINST_WORKER))
+        .where(attempt.c.worker == worker_id, _speaks_against_worker())
         .where(attempt.c.claim_time_s > since_s.scalar_subquery())
         .where(won.c.outcome == ShotState.SUCCEEDED, won.c.worker != worker_id)
         .distinct()
     )
     count: int = conn.execute(select(func.count()).select_from(lost.subquery())).scalar_one()
     return count
+
+
+def _speaks_against_worker() -> ColumnElement[bool]:
+    """Whether an attempt's outcome does, where the shot succeeds elsewhere.
+
+    Being out of memory does not while there is a smaller profile to try: the other worker had that.
+    """
+    attempt, earlier = schema.attempt, schema.attempt.alias()
+    out_of_memory_before = (
+        select(func.count())
+        .where(earlier.c.job_id == attempt.c.job_id)
+        .where(earlier.c.shot_number == attempt.c.shot_number)
+        .where(earlier.c.number < attempt.c.number, earlier.c.outcome == Reason.OUT_OF_MEMORY)
+        .scalar_subquery()
+    )
+    return and_(
+        attempt.c.outcome.in_(AGAINST_WORKER),
+        or_(
+            attempt.c.outcome != Reason.OUT_OF_MEMORY,
+            out_of_memory_before >= MemoryProfile.SMALLEST,
+        ),
+    )

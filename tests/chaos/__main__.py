@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--artifacts", choices=["folder", "s3"], default="folder")
     parser.add_argument("--direct-upload", action="store_true", help="needs --artifacts s3")
     parser.add_argument("--fault", action="append", choices=faults.NAMES, help="only such")
+    parser.add_argument("--count", action="append", type=_count, help="FAULT:N, instead of seconds")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted and started goes
@@ -38,14 +39,23 @@ def main() -> int:
         options.artifacts,
         options.direct_upload,
         faults=tuple(options.fault or ()),
+        counts=dict(options.count or ()),
     )
     kind = f"{plan.database}-{plan.artifacts}" + ("-direct" if plan.direct_upload else "")
     folder = options.out.absolute() / f"{kind}-{plan.seed}"
     report = run(plan, folder)
-    table = f"{kind}, seed {plan.seed}, {plan.seconds:g} s of faults\n\n{report.table()}"
+    length = "" if plan.counts else f", {plan.seconds:g} s of faults"
+    table = f"{kind}, seed {plan.seed}{length}\n\n{report.table()}"
     (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
     print(table)
     return 1 if report.violations else 0
+
+
+def _count(given: str) -> tuple[str, int]:
+    name, _, count = given.partition(":")
+    if name not in faults.NAMES:
+        raise argparse.ArgumentTypeError(f"{name!r} is no fault; {', '.join(faults.NAMES)} are")
+    return name, int(count)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.chaos.history import Event
 from tests.chaos.moves import Move
 from tests.chaos.remains import Remains, Row
 from tests.chaos.table import Report, figures, recoveries
-from tests.chaos.worker import POISON
+from tests.chaos.worker import Poison
 
 FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 _LEGAL = {
@@ -26,6 +26,13 @@ _LEGAL = {
     *((state, "DELETED") for state in FINAL),
 }
 _ATTEMPTS = 3  # of a shot, charged, in one round; see P5
+# How a poisoned shot may end, and after how many charged attempts; faults take part in it.
+_ENDINGS = {
+    Poison.KILL: ({"POISON"}, _ATTEMPTS),
+    Poison.SEGFAULT: ({"POISON"}, _ATTEMPTS),
+    Poison.NOT_FINITE: ({"CLIP_NOT_FINITE", "WORKER_LOST", "POISON"}, 2),
+    Poison.HANG: ({"NO_PROGRESS", "WORKER_LOST", "POISON"}, _ATTEMPTS),
+}
 _UNCHARGED = {"WORKER_DRAINED", "STORE_AWAY", "CANCELLED", "SUCCEEDED"}
 _MEMORY_LIMIT_MB = 500
 
@@ -185,19 +192,22 @@ def _bounded_attempts(run: Run) -> Iterator[str]:
     charged: Counter[tuple[str, int]] = Counter()
     for row in run.remains.attempts:
         lost_unbegun = row["outcome"] == "WORKER_LOST" and row["start_time_s"] is None
-        if row["outcome"] not in _UNCHARGED and not lost_unbegun:
+        smaller = row["outcome"] == "OUT_OF_MEMORY"  # it is tried again with a smaller profile
+        if row["outcome"] not in _UNCHARGED and not lost_unbegun and not smaller:
             charged[row["job_id"], row["shot_number"]] += 1
     for (job_id, number), row in run.remains.shots.items():
         shot = f"jobs/{job_id}/shots/{number}"
         requeued = run.may_have("requeue", f"jobs/{job_id}")
         if charged[job_id, number] > _ATTEMPTS and not requeued:
             yield f"P5 attempts: {shot} had {charged[job_id, number]}"
-        if row["state"] == "FAILED" and row["error_reason"] != "POISON":
+        bucket = _params(row)["motion_bucket_id"]
+        endings, enough = _ENDINGS.get(bucket, ({"POISON"}, _ATTEMPTS))
+        if row["state"] == "FAILED" and row["error_reason"] not in endings:
             yield f"P5 failed: {shot}: {row['error_reason']}: {row['error_message']}"
-        if row["state"] == "FAILED" and charged[job_id, number] < _ATTEMPTS:
+        if row["state"] == "FAILED" and charged[job_id, number] < enough:
             yield f"P5 given up: {shot} after {charged[job_id, number]} charged attempts"
-        if row["state"] == "SUCCEEDED" and _params(row)["motion_bucket_id"] == POISON:
-            yield f"P5 impossible: {shot} kills its worker and succeeded"
+        if row["state"] == "SUCCEEDED" and bucket in _ENDINGS:
+            yield f"P5 impossible: {shot} has {Poison(bucket).name} and succeeded"
 
 
 def _bounded_harm(run: Run) -> Iterator[str]:
@@ -287,7 +297,11 @@ def _books_balance(run: Run) -> Iterator[str]:
 
 def _nobody_dies(run: Run) -> Iterator[str]:
     """No program of the farm ends but by a signal of ours, a start without its store apart."""
-    poisoned = {event["pid"] for event in run.remains.renders if event["what"] == "poisoned"}
+    poisoned = {
+        event["pid"]
+        for event in run.remains.renders
+        if event["what"] == "poisoned" and event["poison"] in ("KILL", "SEGFAULT")
+    }
     for event in run.events:
         if event["what"] != "exit" or event["killed"] or event["pid"] in poisoned:
             continue

@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+from tests.chaos import inside
 from tests.chaos.processes import Program
 from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
 
@@ -27,6 +29,7 @@ Fault = Callable[[Site, random.Random], dict[str, Any]]
 _PAIRS = 0.25
 _PAUSE_S = (0.3, 2.0)
 _READY_S = 60.0
+_REACHED_WITHIN_S = 5.0  # or nobody asks for that just now
 
 
 def gateway_kill(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -42,6 +45,45 @@ def gateway_stop(site: Site, rng: random.Random) -> dict[str, Any]:
 def gateway_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
     """SIGSTOP for less or more than a lease."""
     return _freeze(rng.choice(site.gateways), rng.uniform(0.2, 2.5 * LEASE_S))
+
+
+def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGKILL at a named point of what it does to its store; see inside.py."""
+    program, point = rng.choice(site.gateways), rng.choice(inside.POINTS)
+    pid, said, order = program.process.pid, program.said, site.inside(program.name) / "die-at"
+    program.killed = True
+    _put(order, point)
+    deadline = time.monotonic() + _REACHED_WITHIN_S
+    while order.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    reached = not order.exists()
+    order.unlink(missing_ok=True)
+    about = {"program": program.name, "pid": pid, "said": said}
+    return {**about, "point": point, "reached": reached}
+
+
+def answers_lost(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Writes to the store that are done, and whose callers are told that it is away."""
+    share, for_s = rng.choice([0.05, 0.05, 0.3]), rng.uniform(1.0, 5.0)
+    orders = [site.inside(gateway.name) / "lose-answers" for gateway in site.gateways]
+    for order in orders:
+        _put(order, str(share))
+    time.sleep(for_s)
+    for order in orders:
+        order.unlink()
+    return {"share": share, "for_s": for_s}
+
+
+def clock_jump(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Wall clocks go wrong by an hour or a month, in some programs, and then right again."""
+    off_s, for_s = rng.choice([3600, 30 * 86400]) * rng.choice([-1, 1]), rng.uniform(1.0, 5.0)
+    clocks = rng.sample(site.clocks, rng.randint(1, len(site.clocks)))
+    for clock in clocks:
+        _set_off(clock, off_s)
+    time.sleep(for_s)
+    for clock in clocks:
+        _set_off(clock, 0)
+    return {"off_s": off_s, "for_s": for_s, "programs": [clock.stem for clock in clocks]}
 
 
 def worker_kill(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -143,6 +185,9 @@ _ALL: dict[Fault, Callable[[Site], bool]] = {
     gateway_kill: lambda _: True,
     gateway_stop: lambda _: True,
     gateway_freeze: lambda _: True,
+    gateway_dies_at: lambda _: True,
+    answers_lost: lambda _: True,
+    clock_jump: lambda _: True,
     worker_kill: lambda _: True,
     worker_stop: lambda _: True,
     worker_freeze: lambda _: True,
@@ -161,21 +206,18 @@ NAMES = tuple(fault.__name__ for fault in _ALL)
 
 def staged(site: Site) -> list[Fault]:
     """Those that this farm and this machine allow, of those that the plan names."""
-    wanted = site.plan.faults or NAMES
+    wanted = site.plan.faults or tuple(site.plan.counts) or NAMES
     return [fault for fault, can in _ALL.items() if fault.__name__ in wanted and can(site)]
 
 
 def inject(site: Site) -> None:
-    """Throws faults at the farm for as long as the plan says."""
+    """Throws faults at the farm, some in pairs: so many as the plan says, or for so long."""
     rng = random.Random(f"{site.plan.seed}/faults")
-    deadline = time.monotonic() + site.plan.seconds
-    can = staged(site)
-    while time.monotonic() < deadline:
-        pair = rng.sample(can, 2) if len(can) > 1 and rng.random() < _PAIRS else [rng.choice(can)]
-        seeds = [rng.random() for _ in pair]
+    for chosen in _chosen(site, rng):
+        seeds = [rng.random() for _ in chosen]
         threads = [
             threading.Thread(target=_throw, args=[site, fault, random.Random(seed)])
-            for fault, seed in zip(pair, seeds, strict=True)
+            for fault, seed in zip(chosen, seeds, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -185,6 +227,21 @@ def inject(site: Site) -> None:
         for gateway in site.gateways:
             gateway.ready.wait(_READY_S)
         time.sleep(rng.uniform(*_PAUSE_S))
+
+
+def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
+    """What is thrown at once, again and again."""
+    can = staged(site)
+    if site.plan.counts:
+        left = [fault for fault in can for _ in range(site.plan.counts.get(fault.__name__, 0))]
+        rng.shuffle(left)
+        while left:
+            yield [left.pop() for _ in range(1 + (len(left) > 1 and rng.random() < _PAIRS))]
+        return
+    deadline = time.monotonic() + site.plan.seconds
+    while time.monotonic() < deadline:
+        pair = len(can) > 1 and rng.random() < _PAIRS
+        yield rng.sample(can, 2) if pair else [rng.choice(can)]
 
 
 def _throw(site: Site, fault: Fault, rng: random.Random) -> None:
@@ -203,6 +260,18 @@ def _end(program: Program, number: signal.Signals) -> dict[str, Any]:
     pid, said = program.process.pid, program.said
     program.kill(number)
     return {"program": program.name, "pid": pid, "said": said}
+
+
+def _put(order: Path, text: str) -> None:
+    """Writes a file that is there whole, or not at all."""
+    half = order.with_suffix(".half")
+    half.write_text(text, encoding="utf-8")
+    half.rename(order)
+
+
+def _set_off(clock: Path, off_s: int) -> None:
+    with clock.open("r+b") as file:  # in place: the file is in its program's memory
+        file.write(struct.pack("=q", off_s * 10**9))
 
 
 def _freeze(program: Program, for_s: float) -> dict[str, Any]:

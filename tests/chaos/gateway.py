@@ -13,6 +13,7 @@ from farm.logs import configure_logs
 from farm.store.bucket import Bucket
 from farm.store.errors import StoreError
 from farm.store.postgres import read_url
+from tests.chaos import inside
 from tests.chaos.worker import end_with_starter
 
 
@@ -27,9 +28,12 @@ def main() -> None:
     parser.add_argument("--artifacts")
     parser.add_argument("--endpoint")
     parser.add_argument("--direct-upload", action="store_true")
+    parser.add_argument("--inside", type=Path, help="where tests/chaos/inside.py looks")
     options = parser.parse_args()
     configure_logs()
     end_with_starter()
+    if options.inside is not None:
+        inside.install(options.inside)
     artifacts = Bucket.read(options.artifacts, options.endpoint) if options.artifacts else None
     config = GatewayConfig(
         address=options.address,
@@ -40,7 +44,7 @@ def main() -> None:
         direct_upload=options.direct_upload,
         lease_s=options.lease_s,
         heartbeat_s=options.lease_s / 6,
-        stall_s=20 * options.lease_s,
+        stall_s=5 * options.lease_s,
         disk_reserve_bytes=options.reserve_bytes,
         stop_grace_s=1.0,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from svdfarm import SvdfarmError
 from tests.chaos import faults, load, site
 from tests.chaos.check import check
 from tests.chaos.remains import gather
@@ -25,7 +26,10 @@ def run(plan: Plan, folder: Path) -> Report:
             took_s, unsettled = load.settle(farm, _SETTLE_S)
             stuck = [] if unsettled else held.leave()
             if not unsettled:
-                load.probe(farm)
+                try:
+                    load.probe(farm)
+                except SvdfarmError as error:
+                    farm.history.tell("harness", error=f"probe: {error!r}")
             farm.history.tell(
                 "settled",
                 took_s=took_s,
@@ -33,6 +37,8 @@ def run(plan: Plan, folder: Path) -> Report:
                 stuck=stuck,
             )
         report = check(gather(farm))
-    missing = set(plan.faults or faults.NAMES) - {f.__name__ for f in faults.staged(farm)}
+    missing = set(plan.faults or plan.counts or faults.NAMES) - {
+        f.__name__ for f in faults.staged(farm)
+    }
     report.figures["not staged here"] = ", ".join(sorted(missing)) or "nothing"
     return report

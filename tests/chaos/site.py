@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from farm.store.postgres import Postgres
 from farm.store.sqlite import Sqlite
 from tests.chaos import moves
 from tests.chaos.history import History
+from tests.chaos.preloaded import preloaded
 from tests.chaos.processes import Program, Supervisor
 from tests.chaos.wire import Wire
 from tests.chaos.worker import FRAMES, SIZE_PX
@@ -50,6 +51,9 @@ class Plan:
     owners: int = 2
     lease_s: float = LEASE_S
     faults: tuple[str, ...] = ()  # all that can be staged, where empty
+    counts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # so many of each, however long it takes
 
     @property
     def gateways(self) -> int:
@@ -73,12 +77,17 @@ class Site:
     bucket: Bucket | None = None  # as the checker sees it: not by way of the proxy
     gateways: list[Program] = field(default_factory=list)
     workers: list[Program] = field(default_factory=list)
+    clocks: list[Path] = field(default_factory=list)  # of each program: see clock.c
     wires: list[Wire] = field(default_factory=list)  # of each worker, to any gateway
 
     @property
     def addresses(self) -> list[str]:
         """Where clients come to."""
         return [gateway.said for gateway in self.gateways]
+
+    def inside(self, gateway: str) -> Path:
+        """Where a gateway's process looks for faults of its own."""
+        return self.folder / "inside" / gateway
 
 
 @contextlib.contextmanager
@@ -111,20 +120,35 @@ def running(site: Site) -> Iterator[None]:
     make_clip(clip)
     with contextlib.ExitStack() as stack, Supervisor(site.history) as supervisor:
         for number in range(site.plan.gateways):
-            command = _gateway_command(site)
-            log = site.folder / f"gateway-{number}.log"
-            site.gateways.append(supervisor.add(Program(f"gateway-{number}", command, log)))
+            name = f"gateway-{number}"
+            site.inside(name).mkdir(parents=True)
+            command = [
+                *_clock(site, name),
+                *_gateway_command(site),
+                f"--inside={site.inside(name)}",
+            ]
+            log = site.folder / f"{name}.log"
+            site.gateways.append(supervisor.add(Program(name, command, log)))
         (site.folder / "workers").mkdir()
         for number in range(site.plan.workers):
             wire = Wire(lambda: site.addresses, f"{site.plan.seed}/wire-{number}")
             stack.callback(wire.close)
             site.wires.append(wire)
-            command = [sys.executable, "-m", "tests.chaos.worker", wire.address]
+            command = [*_clock(site, f"worker-{number}"), sys.executable]
+            command += ["-m", "tests.chaos.worker", wire.address]
             command += map(str, [site.folder / "workers", clip, site.folder / "renders.jsonl"])
             log = site.folder / f"worker-{number}.log"
             program = Program(f"worker-{number}", [*command, str(STEP_S)], log)
             site.workers.append(supervisor.add(program))
         yield
+
+
+def _clock(site: Site, name: str) -> list[str]:
+    """How the command of a program begins whose wall clock can be set off."""
+    off = site.folder / f"{name}.clock"
+    off.write_bytes(bytes(8))
+    site.clocks.append(off)
+    return preloaded(Path(__file__).parent / "clock.c", site.folder, CLOCK_OFF=str(off))
 
 
 def make_clip(path: Path) -> None:

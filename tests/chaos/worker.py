@@ -3,11 +3,12 @@
     python -m tests.chaos.worker GATEWAY FOLDER CLIP RENDERS STEP_S
 
 Its videos are the clip in CLIP, a real MP4, with a last box that holds the shot's seed: whole,
-decodable, and nobody else's. A shot with motion_bucket_id POISON kills it.
+decodable, and nobody else's. A shot whose motion_bucket_id is a Poison's does that to it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import signal
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,21 @@ from farm.cluster.agent import Agent
 from farm.jobs.params import TINY, RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.logs import configure_logs
-from farm.render.errors import RenderCancelled
+from farm.render.errors import ClipNotFinite, RenderCancelled
 from farm.render.renderer import Cancelled, OnStep, Rendered, Video
 from tests.chaos.history import History
 
-POISON = 255
+
+class Poison(IntEnum):
+    """What a shot does at its third step, by its motion_bucket_id."""
+
+    KILL = 255
+    SEGFAULT = 254
+    NOT_FINITE = 253
+    HANG = 252  # until it is taken back
+    MEMORY = 251  # it runs out of it, but with the smallest profile
+
+
 FRAMES, SIZE_PX = 3, 64
 STEPS = (5, 5, 10, 60)  # of jobs: the longest takes most of a lease
 _PADDING_BYTES = 150_000  # from none to six of them: one chunk, or several
@@ -103,12 +115,31 @@ class ChaosRenderer:
             time.sleep(self._step_s)
             if on_step is not None:
                 on_step(step + 1, params.step_count or 0)
-            if params.motion_bucket_id == POISON and step == 2:
-                self._renders.tell("poisoned", **about, took_s=time.perf_counter() - started)
-                os.kill(os.getpid(), signal.SIGKILL)
+            if step == 2 and params.motion_bucket_id in set(Poison):
+                took_s = time.perf_counter() - started
+                poison = Poison(params.motion_bucket_id)
+                self._renders.tell("poisoned", **about, took_s=took_s, poison=poison.name)
+                _poison(poison, cancelled, memory)
         took_s = time.perf_counter() - started
         self._renders.tell("rendered", **about, took_s=took_s)
         return Clip(np.zeros((0, 0, 0, 0), np.float32), params, {"denoise": took_s}, {}, self._mp4)
+
+
+def _poison(poison: Poison, cancelled: Cancelled | None, memory: MemoryProfile) -> None:
+    match poison:
+        case Poison.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Poison.SEGFAULT:
+            ctypes.string_at(0)
+        case Poison.NOT_FINITE:
+            raise ClipNotFinite("The clip holds NaN.")
+        case Poison.HANG:
+            while cancelled is None or not cancelled():
+                time.sleep(0.02)
+            raise RenderCancelled("Cancelled while it hung.")
+        case Poison.MEMORY:
+            if memory < MemoryProfile.SMALLEST:
+                raise MemoryError("out of memory")
 
 
 def end_with_starter() -> None:

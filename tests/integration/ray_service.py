@@ -12,14 +12,15 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 _STORE_BYTES = 80_000_000
+_ALIKE = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
 _GRACE_S = 10  # beyond drain_s, as docs/RELIABILITY.md says
 
 
-def main() -> None:
-    """Serves until SIGTERM; says `ready` once the application is deployed."""
-    gateway, workers, drain_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def start(gateway: str, workers: int, drain_s: float) -> Any:
+    """The cluster, once the application is deployed; its second node has the workers."""
     os.environ["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = str(drain_s + _GRACE_S)
     import ray
     from ray import serve
@@ -27,9 +28,8 @@ def main() -> None:
     from ray.serve.context import _get_global_client
     from ray.serve.schema import ServeDeploySchema
 
-    alike = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **alike})
-    cluster.add_node(num_cpus=workers, resources={"svdfarm-one": 1}, **alike)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **_ALIKE})
+    add_workers(cluster, workers)
     drain_and_end = signal.getsignal(signal.SIGTERM)
     ray.init(address=cluster.address, log_to_driver=False)
     signal.signal(signal.SIGTERM, drain_and_end)  # the driver puts its own in its place
@@ -44,6 +44,17 @@ def main() -> None:
     }
     config = ServeDeploySchema.model_validate({"applications": [application]})
     _get_global_client().deploy_apps(config)
+    return cluster
+
+
+def add_workers(cluster: Any, workers: int) -> Any:
+    """One more node, with room for so many workers."""
+    return cluster.add_node(num_cpus=workers, resources={"svdfarm-one": 1}, **_ALIKE)
+
+
+def main() -> None:
+    """Serves until SIGTERM; says `ready` once the application is deployed."""
+    cluster = start(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
     print("ready", json.dumps({"address": cluster.address}), flush=True)
     while True:
         signal.pause()

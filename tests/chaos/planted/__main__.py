@@ -1,7 +1,8 @@
 """Plants each bug in a copy of the farm, runs a suite there, and tells whether it was found.
 
 A patch says in its first lines what the suite has to find, and what to run: `python -m tests.chaos`
-with these options, or another module of it whose name stands first.
+with these options, another module of it whose name stands first, or `pytest` with a test that has
+to fail.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
-_COPIED = ("farm", "client", "tests", "examples")
+_COPIED = ("farm", "client", "tests", "examples", "pyproject.toml")
 _TOLD = re.compile(r"^# (found as|run with): (.*)$", re.MULTILINE)
 
 
@@ -32,21 +33,26 @@ def main() -> int:
 def _is_found(patch: Path) -> bool:
     about = dict(_TOLD.findall(patch.read_text(encoding="utf-8")))
     kinds, options = about["found as"].split(", "), about["run with"].split()
-    suite = "tests.chaos" if options[0].startswith("-") else f"tests.chaos.{options.pop(0)}"
+    if options[0] == "pytest":
+        command = options
+    else:
+        suite = "tests.chaos" if options[0].startswith("-") else f"tests.chaos.{options.pop(0)}"
+        command = [suite, "--out=out", *options]
     with tempfile.TemporaryDirectory(prefix="farm-planted-") as name:
         copy = Path(name)
         for part in _COPIED:
-            shutil.copytree(_ROOT / part, copy / part)
+            copy_it = shutil.copytree if (_ROOT / part).is_dir() else shutil.copy
+            copy_it(_ROOT / part, copy / part)
         subprocess.run(["git", "apply", str(patch)], cwd=copy, check=True)
         run = subprocess.run(
-            [sys.executable, "-m", suite, f"--out={copy / 'out'}", *options],
+            [sys.executable, "-m", *command],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"},
             capture_output=True,
             text=True,
             check=False,
         )
-    found = [kind for kind in kinds if f" x {kind}" in run.stdout]
+    found = [k for k in kinds if re.search(rf"( x |^){re.escape(k)}", run.stdout, re.MULTILINE)]
     print(f"{patch.stem:<34}{'found as ' + found[0] if found else 'MISSED'}", flush=True)
     if not found:
         print(run.stdout, run.stderr, sep="\n")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 
 from svdfarm import Client, NewShot, RenderParams, Shot, SvdfarmError
 from tests.chaos.load import own_image
+from tests.chaos.preloaded import preloaded
 from tests.chaos.processes import Program
 from tests.chaos.site import make_clip
 from tests.chaos.worker import FRAMES, SIZE_PX
@@ -75,8 +74,8 @@ def record(folder: Path, seconds: float, seed: int) -> tuple[Path, Promises]:
         address = f"127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "tests.chaos.gateway", f"--address={address}"]
         command += [f"--data={data}", f"--lease-s={_LEASE_S}", "--reserve-bytes=0"]
-        noted = {"JOURNAL": str(journal), "JOURNAL_ROOT": str(data), "LD_PRELOAD": build(folder)}
-        command = ["env", *(f"{name}={value}" for name, value in noted.items()), *command]
+        noted = {"JOURNAL": str(journal), "JOURNAL_ROOT": str(data)}
+        command = [*preloaded(Path(__file__).parent / "journal.c", folder, **noted), *command]
         stack.enter_context(_started(Program("gateway", command, folder / "gateway.log")))
         for number in range(_WORKERS):
             command = [sys.executable, "-m", "tests.chaos.worker", address]
@@ -125,15 +124,3 @@ def _params(seed: int) -> RenderParams:
         step_count=2,
         seed=seed,
     )
-
-
-def build(folder: Path) -> str:
-    """Compiles journal.c; where it is then."""
-    library = folder / "journal.so"
-    source = Path(__file__).parent / "journal.c"
-    compile_ = ["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-lpthread"]
-    try:
-        subprocess.run(compile_, check=True, capture_output=True, text=True, env=os.environ)
-    except FileNotFoundError:
-        raise SystemExit("power cuts need a C compiler, `cc`: install one (Debian: gcc)") from None
-    return str(library)

@@ -113,3 +113,24 @@ def test_a_canary_that_was_let_work_is_not_cordoned_when_it_comes_back(joined: D
     joined.submit(cordons.uncordon, "bad", 10.0).result()
     joined.submit(cordons.cordon_at_start, "bad", "black").result()
     assert cordon_of(joined, "bad") is None
+
+
+def test_a_shot_that_needs_a_smaller_profile_speaks_against_nobody(joined: Database) -> None:
+    for _ in range(4):
+        fails_at(joined, "bad", Reason.OUT_OF_MEMORY)
+
+    assert cordon_of(joined, "bad") is None
+
+
+def test_a_worker_without_memory_for_the_smallest_profile_is_cordoned(joined: Database) -> None:
+    for _ in range(3):
+        key = ShotKey(create(joined).id, 1)
+        for name in ("bad", "bad", "bad", "good"):
+            claim = joined.submit(claims.claim, key, name, expiry_s=9.0, now_s=5.0).result()
+            assert claim is not None
+            if name == "bad":
+                joined.submit(leases.fail, claim.lease, Reason.OUT_OF_MEMORY, "", 5.0).result()
+            else:
+                assert joined.submit(leases.succeed, claim.lease, VIDEO, 1.0, 5.0).result()
+
+    assert cordon_of(joined, "bad") is not None

@@ -1,0 +1,103 @@
+"""Faults within a gateway's process: it dies at a named point, or its store's answers get lost.
+
+What is to happen stands in a folder, where the gateway looks at every call of its store: `die-at`
+names a point, `lose-answers` the share of writes whose answer is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import random
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from farm.store.bucket import BucketBlobs
+from farm.store.database import Database
+from farm.store.errors import StoreAway
+from farm.store.folder import FolderBlobs
+
+# What a gateway does to its store, by the function's name; `run` publishes images and videos.
+WRITES = (
+    "create_job",
+    "run",
+    "_claim_for",
+    "start",
+    "fail",
+    "release",
+    "cancel_job",
+    "delete_job",
+)
+# Before its transaction; in it, when all but the commit is done; after that, before the answer.
+POINTS = (
+    *(f"{name}:{place}" for name in WRITES for place in ("before", "inside", "after")),
+    "put:before",
+    "put:after",
+    "delete:before",
+    "delete:after",
+)
+
+
+def install(folder: Path) -> None:
+    """Has this process look into `folder`."""
+    die_at, lose = folder / "die-at", folder / "lose-answers"
+
+    def reached(point: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if die_at.read_text(encoding="utf-8") == point:
+                die_at.unlink()  # the next one lives
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    submit, write = Database.submit, Database.write
+
+    def watched_submit(self: Database, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        name = getattr(fn, "__name__", "")
+        if name not in WRITES:
+            return submit(self, fn, *args, **kwargs)
+        reached(f"{name}:before")
+
+        @functools.wraps(fn)
+        def run(conn: Any, *args: Any, **kwargs: Any) -> Any:
+            found = fn(conn, *args, **kwargs)
+            reached(f"{name}:inside")
+            return found
+
+        done: Future[Any] = submit(self, run, *args, **kwargs)
+        done.add_done_callback(lambda _: reached(f"{name}:after"))
+        return done
+
+    async def watched_write(self: Database, fn: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        found = await write(self, fn, *args, **kw)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            if random.random() < float(lose.read_text(encoding="utf-8")):
+                raise StoreAway("the answer was lost on its way")
+        return found
+
+    setattr(Database, "submit", watched_submit)  # noqa: B010 - for mypy, methods are no variables
+    setattr(Database, "write", watched_write)  # noqa: B010
+    for blobs in (FolderBlobs, BucketBlobs):
+        for method in ("put", "delete"):
+            setattr(blobs, method, _watched(getattr(blobs, method), method, reached))
+
+
+def _watched(method: Any, name: str, reached: Callable[[str], None]) -> Any:
+    @functools.wraps(method)
+    async def wait(*args: Any, **kwargs: Any) -> Any:
+        reached(f"{name}:before")
+        found = await method(*args, **kwargs)
+        reached(f"{name}:after")
+        return found
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        reached(f"{name}:before")
+        found = method(*args, **kwargs)
+        reached(f"{name}:after")
+        return found
+
+    return wait if asyncio.iscoroutinefunction(method) else run
