@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from PIL import Image
 from sqlalchemy import URL, Connection, update
 
 from farm.gateway.config import Address, ConfigInvalid
@@ -218,6 +221,41 @@ def session(
     return stub.Session(requests(), metadata=metadata, timeout=60)
 
 
+def upload(
+    channel: grpc.Channel, metadata: Metadata, _: str, over: threading.Event
+) -> Iterator[object]:
+    begun = threading.Event()
+
+    def requests() -> Iterator[render_pb.UploadImageRequest]:
+        yield render_pb.UploadImageRequest(data=b"\xff\xd8 half of an image")
+        begun.set()
+        over.wait()
+
+    stub = Caller(channel).render
+    ended = stub.UploadImage.future(requests(), metadata=metadata, timeout=60)
+    assert begun.wait(10)
+    yield "begun"
+    yield ended.result()
+
+
+def unread_download(
+    channel: grpc.Channel, metadata: Metadata, _: str, over: threading.Event
+) -> Iterator[object]:
+    """Of an image larger than what gRPC takes in before somebody reads."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (2000, 2000), os.urandom(12_000_000)).save(file, "PNG")
+    data = file.getvalue()
+    parts = (data[i : i + 2**18] for i in range(0, len(data), 2**18))
+    stub = Caller(channel).render
+    sent = stub.UploadImage(map(_part, parts), metadata=metadata)
+    request = render_pb.DownloadImageRequest(name=sent.name)
+    return stub.DownloadImage(request, metadata=metadata, timeout=60)
+
+
+def _part(data: bytes) -> render_pb.UploadImageRequest:
+    return render_pb.UploadImageRequest(data=data)
+
+
 @pytest.fixture
 def over() -> Iterator[threading.Event]:
     """Set after the test."""
@@ -226,7 +264,7 @@ def over() -> Iterator[threading.Event]:
     event.set()
 
 
-@pytest.mark.parametrize("open_stream", [watch, session])
+@pytest.mark.parametrize("open_stream", [watch, session, upload, unread_download])
 @pytest.mark.parametrize("ending", ["revoked", "expired"])
 def test_an_open_stream_ends_with_its_token(
     gateway: Gateway,
@@ -246,7 +284,9 @@ def test_an_open_stream_ends_with_its_token(
         operator.revoke(made.token.name)
     else:
         expire(gateway, made.token.name)
+        gateway._keyring.look()  # as it does every few seconds
 
+    eventually(lambda: not gateway._keyring._open_calls)
     with refused(UNAUTHENTICATED, f"TOKEN_{ending.upper()}"):
         list(stream)
     with refused(UNAUTHENTICATED, f"TOKEN_{ending.upper()}"):
@@ -263,14 +303,13 @@ def _job(caller: Caller, metadata: Metadata) -> render_pb.CreateJobRequest:
 
 
 def expire(gateway: Gateway, name: str) -> None:
-    """Has a token expire now, and the gateway look, as it does every few seconds."""
+    """Has a token expire now."""
 
     def change(conn: Connection) -> None:
         row = schema.token.c.id == name.removeprefix("tokens/")
         conn.execute(update(schema.token).where(row).values(expire_time_s=time.time() - 1))
 
     gateway._store.database.submit(change).result()
-    gateway._keyring.look()
 
 
 def test_streams_of_an_open_farm_end_with_its_first_token(anyone: Holder) -> None:
@@ -352,7 +391,10 @@ def url(postgres: PostgresServer) -> Iterator[URL]:
         yield url
 
 
-def test_a_revocation_at_one_gateway_bites_at_another(url: URL, tmp_path: Path) -> None:
+def test_a_revocation_at_one_gateway_bites_at_another(
+    url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.keyring._LOOK_EVERY_S", 600.0)  # it has to be told
     data = tmp_path / "data"
     with ExitStack() as farm:
         first, second = (
@@ -368,6 +410,17 @@ def test_a_revocation_at_one_gateway_bites_at_another(url: URL, tmp_path: Path) 
         eventually(lambda: not _refused(there.who), timeout_s=5)
         operator.revoke(made.token.name)
         eventually(lambda: _refused(there.who), timeout_s=5)
+
+
+def test_a_change_that_nobody_told_of_is_noticed(
+    gateway: Gateway, operator: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.keyring._LOOK_EVERY_S", 0.05)
+    made = operator.create("render")  # and has it look, as often as that from now on
+
+    expire(gateway, made.token.name)
+
+    eventually(lambda: _refused(Holder(operator.channel, made.text).who), timeout_s=5)
 
 
 def test_nobody_is_let_in_by_what_was_known_long_ago(
