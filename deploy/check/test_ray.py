@@ -135,7 +135,7 @@ def test_versions_are_those_of_the_lock_and_of_the_farm() -> None:
     lock = (ROOT / "requirements" / "server.txt").read_text()
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    pinned = re.search(r"^ray==(.*)$", lock, re.MULTILINE)
+    pinned = re.search(r"^ray==(\S+)", lock, re.MULTILINE)
 
     assert pinned is not None
     assert values["ray"]["version"] == pinned[1]

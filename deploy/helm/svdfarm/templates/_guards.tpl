@@ -7,6 +7,7 @@
 {{- include "svdfarm.guardDrain" . -}}
 {{- include "svdfarm.guardModels" . -}}
 {{- include "svdfarm.guardNetwork" . -}}
+{{- include "svdfarm.guardTls" . -}}
 {{- end }}
 
 {{- define "svdfarm.guardNames" -}}
@@ -151,5 +152,31 @@
 {{- $monitors := .Values.monitoring.podMonitors.enabled -}}
 {{- if and $monitors .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
 {{- fail "monitoring.podMonitors is enabled, and the NetworkPolicy does not let Prometheus in: name its namespace in networkPolicy.monitoring, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardTls" -}}
+{{- $tls := .Values.tls -}}
+{{- if and (not $tls.enabled) (or $tls.existingSecret $tls.certManager.issuer $tls.certManager.hosts) -}}
+{{- fail "tls.existingSecret or tls.certManager is set, and tls.enabled is not: everything would be sent in plaintext. Set tls.enabled." -}}
+{{- end -}}
+{{- if and $tls.existingSecret $tls.certManager.issuer -}}
+{{- fail "tls.existingSecret and tls.certManager.issuer are both set; give one of them." -}}
+{{- end -}}
+{{- if and $tls.enabled (not (or $tls.existingSecret $tls.certManager.issuer)) -}}
+{{- fail "tls is enabled without a certificate: name a Secret with tls.crt, tls.key and ca.crt in tls.existingSecret, or an issuer of cert-manager's in tls.certManager.issuer." -}}
+{{- end -}}
+{{- if and $tls.enabled $tls.allowPlaintext -}}
+{{- fail "tls.enabled and tls.allowPlaintext are both set; give one of them." -}}
+{{- end -}}
+{{- if not (or $tls.enabled $tls.allowPlaintext .Values.networkPolicy.enabled) -}}
+{{- fail "without TLS and without NetworkPolicies every Pod of the cluster could read tokens and images: enable tls or networkPolicy, or say with tls.allowPlaintext that the network is safe by other means." -}}
+{{- end -}}
+{{- if and $tls.enabled .Values.ingress.enabled (not .Values.ingress.annotations) -}}
+{{- fail "ingress and tls are both enabled, and no annotation tells the controller that the gateway speaks TLS: set ingress.annotations, such as {nginx.ingress.kubernetes.io/backend-protocol: GRPCS}." -}}
+{{- end -}}
+{{- $workers := .Values.token.worker.existingSecret -}}
+{{- if and $workers (eq $workers .Values.token.existingSecret) (eq .Values.token.worker.key .Values.token.key) -}}
+{{- fail (printf "token.worker.existingSecret and token.existingSecret are the same key of the Secret %s: workers would have the farm's own token." $workers) -}}
 {{- end -}}
 {{- end }}

@@ -4,12 +4,12 @@ proxy_location: HeadOnly
 applications:
 {{- range .Values.workers.groups }}
 {{- $perPod := int (include "svdfarm.workersPerPod" .) }}
-  - name: svdfarm-{{ .name }}
+  - name: {{ printf "svdfarm-%s" .name | quote }}
     import_path: farm.cluster.service:build
-    route_prefix: /{{ .name }}
+    route_prefix: {{ printf "/%s" .name | quote }}
     args:
-      gateway: {{ include "svdfarm.workersAddress" $ }}
-      group: {{ .name }}
+      gateway: {{ include "svdfarm.workersAddress" $ | quote }}
+      group: {{ .name | quote }}
       model: {{ .model | quote }}
       {{- with .dtype }}
       dtype: {{ . }}
@@ -33,7 +33,8 @@ applications:
 # Serve's own limit of failed starts, a replica; the application's is as high.
 - {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000000"}
 - {name: HOME, value: /tmp}
-{{ include "svdfarm.tokenVariable" . }}
+{{ include "svdfarm.callerVariables" . }}
+{{ include "svdfarm.workerTokenVariable" . }}
 {{- end }}
 
 {{/* The part of a head's or a worker's Pod that is the same. */}}
@@ -47,12 +48,12 @@ securityContext: {{- include "svdfarm.podSecurity" . | nindent 2 }}
 metadata:
   labels: {{- include "svdfarm.selector" (list . "ray-head") | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "svdfarm.fullname" . }}-ray-head
+  serviceAccountName: {{ printf "%s-ray-head" (include "svdfarm.fullname" .) | quote }}
   automountServiceAccountToken: {{ include "svdfarm.autoscales" . | ne "" }}
   {{- include "svdfarm.rayPod" . | nindent 2 }}
   containers:
     - name: ray-head
-      image: {{ include "svdfarm.image" (list . .Values.images.worker) }}
+      image: {{ include "svdfarm.image" (list . .Values.images.worker) | quote }}
       imagePullPolicy: {{ .Values.images.pullPolicy }}
       env: {{- include "svdfarm.rayVariables" . | nindent 8 }}
       ports:
@@ -71,9 +72,15 @@ spec:
       securityContext: {{- include "svdfarm.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if .Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 10Gi}
+    {{- if .Values.tls.enabled }}
+    - {{- include "svdfarm.caVolume" . | nindent 6 }}
+    {{- end }}
   {{- with .Values.ray.head.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -81,7 +88,7 @@ spec:
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.ray.head.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
 {{- end }}
 
@@ -106,12 +113,12 @@ metadata:
     svdfarm/pods: {{ printf "%d-%d" (int $group.minPods) (int $group.maxPods) | quote }}
     svdfarm/tolerations: {{ $group.tolerations | default list | toJson | sha256sum | trunc 16 | quote }}
 spec:
-  serviceAccountName: {{ include "svdfarm.fullname" $root }}
+  serviceAccountName: {{ include "svdfarm.fullname" $root | quote }}
   automountServiceAccountToken: false
   {{- include "svdfarm.rayPod" $root | nindent 2 }}
   containers:
     - name: ray-worker
-      image: {{ include "svdfarm.image" (list $root $root.Values.images.worker) }}
+      image: {{ include "svdfarm.image" (list $root $root.Values.images.worker) | quote }}
       imagePullPolicy: {{ $root.Values.images.pullPolicy }}
       env:
         {{- include "svdfarm.rayVariables" $root | nindent 8 }}
@@ -157,13 +164,19 @@ spec:
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: models, mountPath: /models}
+        {{- if $root.Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 20Gi}
+    {{- if $root.Values.tls.enabled }}
+    - {{- include "svdfarm.caVolume" $root | nindent 6 }}
+    {{- end }}
     - name: models
       {{- include "svdfarm.modelVolume" $root | nindent 6 }}
   {{- with $group.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- with $group.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
@@ -175,7 +188,7 @@ spec:
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $group.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
 {{- end }}
 
@@ -183,7 +196,7 @@ spec:
 {{- with .Values.modelCache -}}
 {{- if or .persistence.enabled .persistence.existingClaim -}}
 persistentVolumeClaim:
-  claimName: {{ .persistence.existingClaim | default (printf "%s-models" (include "svdfarm.fullname" $)) }}
+  claimName: {{ .persistence.existingClaim | default (printf "%s-models" (include "svdfarm.fullname" $)) | quote }}
 {{- else -}}
 emptyDir: {sizeLimit: {{ .sizeLimit }}}
 {{- end -}}
