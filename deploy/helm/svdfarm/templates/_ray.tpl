@@ -33,6 +33,8 @@ applications:
 # Serve's own limit of failed starts, a replica; the application's is as high.
 - {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000000"}
 - {name: HOME, value: /tmp}
+# Of the hooks in files/hooks.
+- {name: DRAIN_SECONDS, value: {{ int .Values.workers.drainSeconds | quote }}}
 {{ include "svdfarm.callerVariables" . }}
 {{ include "svdfarm.workerTokenVariable" . }}
 {{- end }}
@@ -66,8 +68,18 @@ spec:
         - {name: dash-metrics, containerPort: 44227}
       lifecycle:
         preStop:
-          # A cluster is deleted head and workers at once; without a head, workers could not end their shots.
+          {{- if .Values.ray.redis.address }}
+          # Workers outlive a head whose state is in Redis. A cluster is deleted head and workers at once, though, and
+          # without a head they could not end their shots.
           sleep: {seconds: {{ add (int .Values.workers.drainSeconds) 20 }}}
+          {{- else }}
+          exec:
+            command:
+              - bash
+              - -c
+              - |
+                {{- .Files.Get "files/hooks/head-stop.sh" | trim | nindent 16 }}
+          {{- end }}
       resources: {{- toYaml .Values.ray.head.resources | nindent 8 }}
       securityContext: {{- include "svdfarm.containerSecurity" . | nindent 8 }}
       volumeMounts:
@@ -146,16 +158,12 @@ spec:
         failureThreshold: 10
       lifecycle:
         preStop:
-          # Serve ends the workers here, each with its shot or by handing it back, and puts no others in their
-          # place; what is left of the time is what Serve gives them, so that it begins at once.
           exec:
             command:
               - bash
               - -c
-              - >-
-                timeout 20 ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the Pod ends"
-                --deadline-remaining-seconds {{ add (int $root.Values.workers.drainSeconds) 10 }};
-                farm drain --host "$HOSTNAME" --wait {{ add (int $root.Values.workers.drainSeconds) 10 }}
+              - |
+                {{- $root.Files.Get "files/hooks/worker-stop.sh" | trim | nindent 16 }}
       resources:
         # What Ray is told and what Kubernetes gives are one number: a limit is its request.
         requests: {{- include "svdfarm.workerResources" $group | nindent 10 }}
