@@ -4,6 +4,9 @@
 {{- $scheme := ternary "HTTPS" "HTTP" .Values.tls.enabled -}}
 metadata:
   labels: {{- include "svdfarm.selector" (list . "gateway") | nindent 4 }}
+  {{- with include "svdfarm.secretsSum" . }}
+  annotations: {{- . | nindent 4 }}
+  {{- end }}
 spec:
   serviceAccountName: {{ $name | quote }}
   automountServiceAccountToken: false

@@ -125,3 +125,25 @@ seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 {{- $found | uniq | join "\n" -}}
 {{- end }}
+
+{{/* Changes with a secret that this chart makes, so that Pods which read it are replaced. */}}
+{{- define "svdfarm.secretsSum" -}}
+{{- with .Values -}}
+{{- if or .token.value .database.url -}}
+svdfarm/secrets: {{ printf "%s %s" .token.value .database.url | sha256sum | trunc 16 | quote }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What tells this farm's metrics from those of another one. */}}
+{{- define "svdfarm.farm" -}}
+{{ .Release.Namespace }}/{{ include "svdfarm.fullname" . }}
+{{- end }}
+
+{{/* A quantity of Kubernetes as a whole number of thousandths. */}}
+{{- define "svdfarm.thousandths" -}}
+{{- $digits := regexFind "^[0-9.]+" (toString .) -}}
+{{- $unit := trimPrefix $digits (toString .) -}}
+{{- $units := dict "m" 1.0 "none" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 -}}
+{{- mulf (float64 $digits) (get $units ($unit | default "none")) | int64 -}}
+{{- end }}

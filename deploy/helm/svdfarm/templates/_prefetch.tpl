@@ -50,4 +50,7 @@ template:
     {{- with $group.tolerations }}
     tolerations: {{- toYaml . | nindent 6 }}
     {{- end }}
+    {{- with $group.affinity }}
+    affinity: {{- toYaml . | nindent 6 }}
+    {{- end }}
 {{- end }}

@@ -49,6 +49,9 @@ securityContext: {{- include "svdfarm.podSecurity" . | nindent 2 }}
 {{- define "svdfarm.rayHead" -}}
 metadata:
   labels: {{- include "svdfarm.selector" (list . "ray-head") | nindent 4 }}
+  {{- with include "svdfarm.secretsSum" . }}
+  annotations: {{- . | nindent 4 }}
+  {{- end }}
 spec:
   serviceAccountName: {{ printf "%s-ray-head" (include "svdfarm.fullname" .) | quote }}
   automountServiceAccountToken: {{ include "svdfarm.autoscales" . | ne "" }}
@@ -121,6 +124,9 @@ nvidia.com/gpu: {{ int .gpusPerPod }}
 metadata:
   labels: {{- include "svdfarm.selector" (list $root "ray-worker") | nindent 4 }}
   annotations:
+    {{- with include "svdfarm.secretsSum" $root }}
+    {{- . | nindent 4 }}
+    {{- end }}
     # KubeRay ignores a change of nothing but these; here it makes a new cluster of it.
     svdfarm/pods: {{ printf "%d-%d" (int $group.minPods) (int $group.maxPods) | quote }}
     svdfarm/tolerations: {{ $group.tolerations | default list | toJson | sha256sum | trunc 16 | quote }}
@@ -141,7 +147,7 @@ spec:
         - {name: FARM_ADDRESS, value: {{ include "svdfarm.usersAddress" $root | quote }}}
         - {name: HF_HUB_CACHE, value: /models}
         # Hashes of the models' files, and what `engine: compiled` compiled.
-        - {name: XDG_CACHE_HOME, value: /models/cache}
+        - {name: XDG_CACHE_HOME, value: {{ ternary "/models/cache" "/tmp/cache" $root.Values.modelCache.keepCompiled }}}
         {{- with $root.Values.modelCache.hubToken }}
         {{- if .existingSecret }}
         {{- include "svdfarm.secretVariable" (list "HF_TOKEN" .existingSecret .key) | nindent 8 }}
