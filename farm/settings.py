@@ -27,6 +27,7 @@ KEYS: Mapping[str, type] = {
     "connect_timeout": float,
     "gpu_hour_price": str,
     "http": str,
+    "open_metrics": bool,
     "worker_address": str,
     "gateway": str,
     "data": str,

@@ -30,6 +30,7 @@ from farm.cli.server_options import (
     Http,
     Model,
     ModelOffload,
+    OpenMetrics,
     Retention,
     StopOnEof,
     WorkerAddress,
@@ -62,6 +63,7 @@ def up(
     ctx: typer.Context,
     address: BindAddress = None,
     http: Http = None,
+    open_metrics: OpenMetrics = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -97,6 +99,7 @@ def up(
     wanted = FarmSettings(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
+        open_metrics=settings.get("open_metrics", open_metrics, False),
         data=data_folder(settings, data),
         database=settings.find("database", database),
         artifacts=settings.find("artifacts", artifacts),
@@ -129,6 +132,7 @@ def gateway(
     ctx: typer.Context,
     address: BindAddress = None,
     http: Http = None,
+    open_metrics: OpenMetrics = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -184,6 +188,7 @@ def gateway(
                 settings.get("address", address or flags.address, DEFAULT_ADDRESS)
             ),
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
+            open_metrics=settings.get("open_metrics", open_metrics, False),
             data=data_folder(settings, data),
             database=read_url(database_url) if database_url else None,
             artifacts=(

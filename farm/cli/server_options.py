@@ -76,6 +76,15 @@ Http = Annotated[
         show_default=False,
     ),
 ]
+OpenMetrics = Annotated[
+    bool | None,
+    typer.Option(
+        "--open-metrics/--no-open-metrics",
+        help="/metrics is for everybody; else, where tokens are in force, for one with scope "
+        "metrics or operate.  [FARM_OPEN_METRICS]",
+        show_default=False,
+    ),
+]
 WorkerAddress = Annotated[
     str | None,
     typer.Option(

@@ -61,6 +61,7 @@ class FarmSettings:
     tls: TlsFiles | None = None
     worker_tls: Tls | None = None  # as it was given, for farms in general
     plaintext: bool = False
+    open_metrics: bool = False
 
 
 class Child:
@@ -192,6 +193,7 @@ class FarmProcesses:
             arguments += ["--retention", settings.retention]
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
+        arguments.append("--open-metrics" if settings.open_metrics else "--no-open-metrics")
         arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
         arguments.append(
             "--webhook-private" if settings.webhook_private else "--no-webhook-private"

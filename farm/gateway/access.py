@@ -73,7 +73,24 @@ METHODS: Mapping[str, Access] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY_TOKEN,
 }
 
-ROUTES: Mapping[str, Access] = {
-    "/healthz": _OPEN,
-    "/metrics": _METRICS,
+
+@dataclass(frozen=True)
+class Route:
+    """An HTTP path: what a request has to bring, and by which methods it may come.
+
+    One that comes by others than GET and HEAD also has to come from the farm's own pages.
+    """
+
+    access: Access
+    methods: tuple[str, ...] = ("GET", "HEAD")
+
+
+ROUTES: Mapping[str, Route] = {
+    "/healthz": Route(_OPEN),
+    "/metrics": Route(_METRICS),
 }
+
+
+def routes(*, open_metrics: bool) -> Mapping[str, Route]:
+    """`ROUTES`, as a gateway's settings want them."""
+    return {**ROUTES, "/metrics": Route(_OPEN)} if open_metrics else ROUTES

@@ -71,6 +71,8 @@ class Limits:
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
     concurrent_image_decodes: int = 2  # up to 0.4 GB each
+    http_requests_per_s: float = 100.0  # of one address
+    http_burst: float = 200.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class GatewayConfig:
     worker_token: str | None = None  # good for workers, and nothing else
     tls: TlsFiles | None = None  # of every port; None: plaintext
     plaintext: bool = False  # whether other machines may come to a port without TLS
+    open_metrics: bool = False  # /metrics wants no token
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     retention_s: float | None = None  # of jobs that have ended; None: for ever

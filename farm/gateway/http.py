@@ -16,7 +16,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from farm.gateway.config import Address
+from farm.gateway.access import routes
+from farm.gateway.config import Address, GatewayConfig
+from farm.gateway.http_gate import Gate
+from farm.gateway.http_protocol import HEADER_LIMIT_BYTES, KEEP_ALIVE_S, LimitedProtocol
+from farm.gateway.keyring import Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
 from farm.gateway.tls import HANDSHAKE_S
@@ -61,12 +65,35 @@ def http_server(
     serving: Callable[[], bool],
     scraper: Scraper,
     metrics: Metrics,
-    context: ssl.SSLContext | None,
+    keyring: Keyring,
+    address: Address,
+    config: GatewayConfig,
+    context: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Answers /healthz, 200 while `serving`, else 503, and /metrics, both to everybody.
+    """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for.
 
     With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
+    table = routes(open_metrics=config.open_metrics)
+    gate = Gate(http_app(serving, scraper), keyring, table, address, config.limits)
+    return HttpServer(
+        uvicorn.Config(
+            _Counted(gate, metrics, set(table)),
+            http=LimitedProtocol,
+            h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            proxy_headers=False,  # who a caller says it is counts for nothing
+            server_header=False,
+            log_config=None,
+            access_log=False,
+            ws="none",
+        ),
+        context,
+    )
+
+
+def http_app(serving: Callable[[], bool], scraper: Scraper) -> Starlette:
+    """The routes, which `farm.gateway.access.ROUTES` says who may ask for."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if serving() else PlainTextResponse("stopping\n", 503)
@@ -75,10 +102,7 @@ def http_server(
         text, media_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": media_type})
 
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
-    counted = _Counted(app, metrics, {"/healthz", "/metrics"})
-    config = uvicorn.Config(counted, log_config=None, access_log=False, ws="none")
-    return HttpServer(config, context)
+    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
 
 
 class _Counted:

@@ -222,7 +222,15 @@ class Gateway:
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
         context = self._certificates.http_context() if self._certificates else None
-        self._http = http_server(lambda: self._serving, self._scraper, self._metrics, context)
+        self._http = http_server(
+            lambda: self._serving,
+            self._scraper,
+            self._metrics,
+            self._keyring,
+            self.http,
+            self._config,
+            context,
+        )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import hmac
 
 import grpc
 import pytest
@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from farm.gateway.access import METHODS, Access
+from farm.gateway.wall import Refusal
 from farm.jobs.access import Scope
 from svdfarm.v1 import (
     render_service_pb2,
@@ -189,18 +190,24 @@ def test_a_token_elsewhere_than_in_one_bearer_header_is_none(
     assert refused.value.code() == UNAUTHENTICATED
 
 
-def test_an_unknown_token_takes_no_longer_than_a_wrong_secret(guarded: Guarded) -> None:
-    keyring = guarded.gateway._keyring
+def test_every_wrong_token_is_compared_with_as_much(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def compare(a: str, b: str) -> bool:
+        compared.append(len(a) + len(b))
+        return hmac_compare(a, b)
+
+    hmac_compare = hmac.compare_digest
+    monkeypatch.setattr("farm.gateway.keyring.hmac.compare_digest", compare)
     access = METHODS["/svdfarm.v1.RenderService/ListJobs"]
-
-    def seconds(token: str) -> float:
-        took = []
-        for _ in range(2000):
-            started_s = time.perf_counter()
-            with pytest.raises(Exception, match="does not know the token"):
-                keyring.admit((f"Bearer {token}",), access, "x")
-            took.append(time.perf_counter() - started_s)
-        return sorted(took)[len(took) // 2]
-
-    known, unknown = seconds(guarded.tokens.wrong_secret), seconds(guarded.tokens.unknown)
-    assert 0.7 < known / unknown < 1.4
+    kept = guarded.tokens
+    seen = []
+    for token in ("", kept.malformed, kept.unknown, kept.wrong_secret):
+        compared.clear()
+        with pytest.raises(Refusal) as refused:
+            guarded.gateway._keyring.admit((f"Bearer {token}",), access, "x")
+        seen.append((refused.value.message, tuple(compared)))
+    assert len(set(seen)) == 1
+    assert seen[0][1] == (128, 128, 128)

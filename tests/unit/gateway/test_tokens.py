@@ -246,6 +246,7 @@ def test_an_open_stream_ends_with_its_token(
         operator.revoke(made.token.name)
     else:
         expire(gateway, made.token.name)
+        gateway._keyring.look()  # as it does every few seconds
 
     with refused(UNAUTHENTICATED, f"TOKEN_{ending.upper()}"):
         list(stream)
@@ -263,14 +264,13 @@ def _job(caller: Caller, metadata: Metadata) -> render_pb.CreateJobRequest:
 
 
 def expire(gateway: Gateway, name: str) -> None:
-    """Has a token expire now, and the gateway look, as it does every few seconds."""
+    """Has a token expire now."""
 
     def change(conn: Connection) -> None:
         row = schema.token.c.id == name.removeprefix("tokens/")
         conn.execute(update(schema.token).where(row).values(expire_time_s=time.time() - 1))
 
     gateway._store.database.submit(change).result()
-    gateway._keyring.look()
 
 
 def test_streams_of_an_open_farm_end_with_its_first_token(anyone: Holder) -> None:
@@ -352,7 +352,10 @@ def url(postgres: PostgresServer) -> Iterator[URL]:
         yield url
 
 
-def test_a_revocation_at_one_gateway_bites_at_another(url: URL, tmp_path: Path) -> None:
+def test_a_revocation_at_one_gateway_bites_at_another(
+    url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.keyring._LOOK_EVERY_S", 600.0)  # it has to be told
     data = tmp_path / "data"
     with ExitStack() as farm:
         first, second = (
@@ -368,6 +371,17 @@ def test_a_revocation_at_one_gateway_bites_at_another(url: URL, tmp_path: Path) 
         eventually(lambda: not _refused(there.who), timeout_s=5)
         operator.revoke(made.token.name)
         eventually(lambda: _refused(there.who), timeout_s=5)
+
+
+def test_a_change_that_nobody_told_of_is_noticed(
+    gateway: Gateway, operator: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.keyring._LOOK_EVERY_S", 0.05)
+    made = operator.create("render")  # and has it look, as often as that from now on
+
+    expire(gateway, made.token.name)
+
+    eventually(lambda: _refused(Holder(operator.channel, made.text).who), timeout_s=5)
 
 
 def test_nobody_is_let_in_by_what_was_known_long_ago(
