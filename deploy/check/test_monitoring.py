@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.check.chart import CHART, objects, render
+from deploy.check.chart import CHART, containers, objects, render
 
 RULES = CHART / "files" / "rules.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
@@ -87,6 +87,22 @@ def test_two_farms_are_told_apart() -> None:
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             relabelled = {"targetLabel": "farm", "replacement": "svdfarm/farm-svdfarm"}
             assert relabelled in endpoint["relabelings"]
+
+
+def test_metrics_are_open_only_where_prometheus_shows_no_token() -> None:
+    for secret in ("", "metrics"):
+        values = {"monitoring": {"podMonitors": {"token": {"existingSecret": secret}}}}
+        rendered = objects(render("ha", values))
+        (gateway,) = [found for found in rendered if found["kind"] == "Deployment"]
+        (container,) = containers(gateway)
+        opened = {"name": "FARM_OPEN_METRICS", "value": "true"} in container["env"]
+        (endpoint,) = [
+            found["spec"]["podMetricsEndpoints"][0]
+            for found in rendered
+            if found["kind"] == "PodMonitor" and found["metadata"]["name"].endswith("-gateway")
+        ]
+        assert opened is not bool(secret)
+        assert ("authorization" in endpoint) is bool(secret)
 
 
 def test_panels_lie_beside_each_other() -> None:

@@ -37,6 +37,12 @@ spec:
         # Who may come at all is the NetworkPolicy's to say.
         - {name: FARM_PLAINTEXT, value: "true"}
         {{- end }}
+        {{- with .Values.monitoring.podMonitors }}
+        {{- if and .enabled (not .token.existingSecret) }}
+        # Prometheus shows no token; nobody else is let in.
+        - {name: FARM_OPEN_METRICS, value: "true"}
+        {{- end }}
+        {{- end }}
         {{- include "svdfarm.tokenVariable" . | nindent 8 }}
         {{- if .Values.token.worker.existingSecret }}
         {{- include "svdfarm.workerTokenVariable" . | nindent 8 }}

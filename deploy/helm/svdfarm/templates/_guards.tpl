@@ -209,6 +209,9 @@
 
 {{- define "svdfarm.guardMonitoring" -}}
 {{- with .Values.monitoring -}}
+{{- if and .podMonitors.enabled (not .podMonitors.token.existingSecret) (not $.Values.networkPolicy.enabled) -}}
+{{- fail "monitoring.podMonitors is enabled without NetworkPolicies and without a token: the gateway would tell its metrics to every Pod of the cluster. Name a Secret in monitoring.podMonitors.token.existingSecret, or enable networkPolicy." -}}
+{{- end -}}
 {{- if and .prometheusRule.enabled (not .podMonitors.enabled) -}}
 {{- fail "monitoring.prometheusRule is enabled without monitoring.podMonitors, whose label `farm` its alerts ask for: the first would fire for ever, and the others never. Enable both." -}}
 {{- end -}}
