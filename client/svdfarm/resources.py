@@ -222,3 +222,4 @@ class Worker:
     connect_time: datetime | None
     error: Failure | None
     refused_report_count: int = 0  # reports that came after their attempt was taken back
+    group: str = ""  # of workers that are scaled together; empty: it is in none

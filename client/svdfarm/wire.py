@@ -189,6 +189,7 @@ def worker_from_wire(message: pb.Worker) -> resources.Worker:
         connect_time=_time(message, "connect_time"),
         error=_failure(message.error) if message.HasField("error") else None,
         refused_report_count=message.refused_report_count,
+        group=message.group,
     )
 
 

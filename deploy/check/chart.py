@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -52,7 +53,7 @@ def _helm(
     given = [word for file in [*files, "-"] for word in ("--values", file)]
     return subprocess.run(
         [str(HELM), *command, *given],
-        input=yaml.safe_dump(values or {}),
+        input=json.dumps(values or {}),  # YAML of PyYAML has 1e3 as text, of Go as a number
         capture_output=True,
         text=True,
     )

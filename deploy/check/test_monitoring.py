@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.check.chart import CHART, objects, render
+from deploy.check.chart import CHART, containers, objects, render
 
 RULES = CHART / "files" / "rules.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
+ALERTS = 6
 _METRIC = re.compile(r"\bsvdfarm_[a-z_]+")
 
 
@@ -69,8 +70,39 @@ def test_the_chart_carries_alerts_and_dashboard_unchanged() -> None:
     (rule,) = [found for found in rendered if found["kind"] == "PrometheusRule"]
     (config,) = [found for found in rendered if found["kind"] == "ConfigMap"]
 
-    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    assert rule["spec"] == yaml.safe_load(RULES.read_text().replace("FARM", "svdfarm/farm-svdfarm"))
     assert json.loads(config["data"]["svdfarm.json"]) == json.loads(DASHBOARD.read_text())
+
+
+def test_two_farms_are_told_apart() -> None:
+    rules, panels = _queries()[:ALERTS], _queries()[ALERTS:]
+    for queries, farm in ((rules, "FARM"), (panels, "$farm")):
+        for query in queries:
+            told = re.findall(r"svdfarm_[a-z_]+(.{0,7})", query)
+            assert told
+            assert set(told) == {'{farm="'}, query
+            assert query.count(f'farm="{farm}"') == len(told)
+    monitors = [f for f in objects(render("multi-gpu")) if f["kind"] == "PodMonitor"]
+    for monitor in monitors:
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            relabelled = {"targetLabel": "farm", "replacement": "svdfarm/farm-svdfarm"}
+            assert relabelled in endpoint["relabelings"]
+
+
+def test_metrics_are_open_only_where_prometheus_shows_no_token() -> None:
+    for secret in ("", "metrics"):
+        values = {"monitoring": {"podMonitors": {"token": {"existingSecret": secret}}}}
+        rendered = objects(render("ha", values))
+        (gateway,) = [found for found in rendered if found["kind"] == "Deployment"]
+        (container,) = containers(gateway)
+        opened = {"name": "FARM_OPEN_METRICS", "value": "true"} in container["env"]
+        (endpoint,) = [
+            found["spec"]["podMetricsEndpoints"][0]
+            for found in rendered
+            if found["kind"] == "PodMonitor" and found["metadata"]["name"].endswith("-gateway")
+        ]
+        assert opened is not bool(secret)
+        assert ("authorization" in endpoint) is bool(secret)
 
 
 def test_panels_lie_beside_each_other() -> None:

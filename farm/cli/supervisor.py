@@ -58,10 +58,10 @@ class FarmSettings:
     direct_upload: bool = False
     webhook_secret: str | None = None
     webhook_private: bool = False
-    open_metrics: bool = False
     tls: TlsFiles | None = None
     worker_tls: Tls | None = None  # as it was given, for farms in general
     plaintext: bool = False
+    open_metrics: bool = False
 
 
 class Child:

@@ -50,6 +50,7 @@ def workers(
                 worker.name.removeprefix("workers/"),
                 worker.state,
                 worker.device,
+                worker.group or "-",
                 ", ".join(tables.model_name(model.name) for model in worker.models),
                 f"{worker.hostname}/{worker.pid}",
                 str(worker.refused_report_count),
@@ -57,7 +58,9 @@ def workers(
             ]
             for worker in found
         ]
-        tables.show(["WORKER", "STATE", "DEVICE", "MODELS", "HOST/PID", "REFUSED", "SHOT"], rows)
+        tables.show(
+            ["WORKER", "STATE", "DEVICE", "GROUP", "MODELS", "HOST/PID", "REFUSED", "SHOT"], rows
+        )
     else:
         print("no workers are connected", file=sys.stderr)  # noqa: T201
     return Exit.SUCCEEDED

@@ -3,7 +3,8 @@
 Threads, started by `start` and ended by `stop`: `dial` holds the session and reads it;
 `heartbeat` renews the leases, whatever the renderer does; `render_all` renders one shot after the
 other; `write_all` encodes and sends what was rendered, while the next shot renders; `upload_all`
-puts videos into the farm's bucket, where the gateway links them there. A report is kept until the
+puts videos into the farm's bucket, where the gateway links them there; `watch_for_end` drains it
+when its machine ends. A report is kept until the
 gateway has settled it, and sent again in the next session.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 import grpc
 import structlog
 
+from farm.cluster import leaving
 from farm.cluster.attempt_log import AttemptLog
 from farm.cluster.device import DeviceMeter
 from farm.cluster.direct import FarmBucket
@@ -95,7 +97,14 @@ class Agent:
         self._linked: queue.SimpleQueue[tuple[Session, pb.UploadLink] | None] = queue.SimpleQueue()
         self._bucket = FarmBucket(self._stopped)
         self._meter = DeviceMeter()
-        run = (self._dial, self._heartbeat, self._render_all, self._write_all, self._upload_all)
+        run = (
+            self._dial,
+            self._heartbeat,
+            self._render_all,
+            self._write_all,
+            self._upload_all,
+            self._watch_for_end,
+        )
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             for target in run
@@ -314,6 +323,9 @@ class Agent:
                 session = self._session
             if session is not None:
                 session.send_first(pb.SessionRequest(heartbeat=self._meter.heartbeat()))
+
+    def _watch_for_end(self) -> None:
+        leaving.watch(self._folder, self._stopped, self.drain)
 
     # render
 

@@ -88,9 +88,9 @@ class GatewayConfig:
     worker_address: Address | None = None  # None: workers come to `address`
     token: str | None = None  # the farm's own, good for everything
     worker_token: str | None = None  # good for workers, and nothing else
-    open_metrics: bool = False  # /metrics wants no token
     tls: TlsFiles | None = None  # of every port; None: plaintext
     plaintext: bool = False  # whether other machines may come to a port without TLS
+    open_metrics: bool = False  # /metrics wants no token
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     share_cache: bool = False  # a tenant's shot may share the video of another's

@@ -68,7 +68,7 @@ def http_server(
     keyring: Keyring,
     address: Address,
     config: GatewayConfig,
-    context: ssl.SSLContext | None,
+    context: ssl.SSLContext | None = None,
 ) -> HttpServer:
     """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for.
 

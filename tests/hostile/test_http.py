@@ -173,7 +173,8 @@ def test_a_loopback_gateway_answers_to_its_own_names_alone(
 
 def test_a_gateway_for_other_machines_answers_to_any_name(tmp_path: Path) -> None:
     everywhere = Address("0.0.0.0", 0)
-    with running_gateway(tmp_path / "data", http=everywhere, token=FARM_TOKEN) as gateway:
+    settings = {"http": everywhere, "token": FARM_TOKEN, "plaintext": True}
+    with running_gateway(tmp_path / "data", **settings) as gateway:  # type: ignore[arg-type]
         assert ask(gateway, "/healthz", headers={"Host": "farm.example"})[0] == 200
 
 

@@ -5,6 +5,7 @@ Each Ray cluster is a process of its own, with real nodes; a node's own process 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -69,7 +70,12 @@ def cluster(farm: Farm, workers: int, drain_s: float) -> Iterator[subprocess.Pop
             stdout=log,
             stderr=log,
             text=True,
-            env={**os.environ, **RAY_SETTINGS, "FARM_TOKEN": POD_TOKEN},
+            env={
+                **os.environ,
+                **RAY_SETTINGS,
+                **own_tmp(farm, workers),
+                "FARM_TOKEN": POD_TOKEN,
+            },
         )
     try:
         yield process
@@ -96,6 +102,51 @@ def new(farm: Farm) -> Iterator[subprocess.Popen[str]]:
     """The cluster that stays, of one worker."""
     with cluster(farm, workers=1, drain_s=60) as process:
         yield process
+
+
+def run_hook(name: str, drain_s: int, farm: Farm, workers: int) -> None:
+    """Runs a preStop hook of the chart, as kubelet does in a Pod of the cluster."""
+    log = (farm.data.parent / f"cluster-{workers}.log").read_text()
+    ready = next(line for line in log.splitlines() if line.startswith("ready "))
+    script = HERE / "deploy" / "helm" / "svdfarm" / "files" / "hooks" / f"{name}.sh"
+    environment = {**os.environ, **RAY_SETTINGS, **own_tmp(farm, workers)}
+    environment["RAY_ADDRESS"] = json.loads(ready.removeprefix("ready "))["address"]
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment["DRAIN_SECONDS"] = str(drain_s)
+    done = subprocess.run(
+        ["bash", "-c", script.read_text()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=drain_s + 60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def own_tmp(farm: Farm, workers: int) -> dict[str, str]:
+    """A cluster's own /tmp, as its Pods have; Ray's sockets want a short path."""
+    folder = farm.data.parent / f"tmp-{workers}"
+    folder.mkdir(exist_ok=True)
+    return {"TMPDIR": str(folder), "RAY_TMPDIR": "/tmp"}
+
+
+def test_a_head_that_goes_lets_its_workers_end_their_shots_first(
+    farm: Farm, new: subprocess.Popen[str]
+) -> None:
+    """Without Redis they die with it, which would cost each shot an attempt."""
+    with cluster(farm, workers=2, drain_s=60) as old:
+        eventually(lambda: farm.workers_of(new) and len(farm.workers_of(old)) == 2, timeout_s=120)
+        leaving = {worker.name for worker in farm.workers_of(old)}
+        job = farm.submit(LONG, LONG, LONG, SHORT, SHORT)
+        eventually(lambda: begun(job, 3), timeout_s=60)  # one at each worker
+        run_hook("head-stop", 60, farm, 2)
+        ended = [shot for shot in job.shots() if shot.worker in leaving]
+        assert [shot.state for shot in ended] == [ShotState.SUCCEEDED] * 2
+        assert len(farm.workers_of(new)) == 1
+        old.kill()  # as the end of the Pod does
+    job.wait(timeout_s=120)
+    assert {shot.attempt_count for shot in job.shots()} == {1}
+    assert farm.charged(job) == {1}
 
 
 def begun(job: JobHandle, count: int) -> bool:

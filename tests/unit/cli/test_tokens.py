@@ -98,7 +98,7 @@ def test_a_first_token_made_offline_lets_a_farm_start_for_other_machines(
     assert made.code == 0
 
     addresses = {"address": EVERYWHERE, "worker_address": LOOPBACK}
-    with running_gateway(cwd / "data", **addresses) as gateway:  # type: ignore[arg-type]
+    with running_gateway(cwd / "data", plaintext=True, **addresses) as gateway:  # type: ignore[arg-type]
         address = f"127.0.0.1:{gateway.address.port}"
         shown = command("--address", address, "--token", made.out.strip(), "token", "show")
         assert "(root), expires never" in shown.out

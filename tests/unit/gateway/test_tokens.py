@@ -365,7 +365,7 @@ def test_an_open_door_is_refused_at_the_start(
 ) -> None:
     with (
         pytest.raises(ConfigInvalid, match=r"FARM_TOKEN .*token create .*--offline"),
-        running_gateway(tmp_path / "data", **addresses),  # type: ignore[arg-type]
+        running_gateway(tmp_path / "data", plaintext=True, **addresses),  # type: ignore[arg-type]
     ):
         pass
 
@@ -375,7 +375,7 @@ def test_off_loopback_an_operators_token_in_the_table_is_enough(tmp_path: Path) 
     with running_gateway(tmp_path / "data") as gateway:
         kept = keep_token(gateway._store.database, Scope.OPERATE)
     with (
-        running_gateway(tmp_path / "data", **addresses) as gateway,  # type: ignore[arg-type]
+        running_gateway(tmp_path / "data", plaintext=True, **addresses) as gateway,  # type: ignore[arg-type]
         grpc.insecure_channel(f"127.0.0.1:{gateway.address.port}") as channel,
     ):
         operator = Holder(channel, kept)

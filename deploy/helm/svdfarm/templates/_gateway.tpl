@@ -1,10 +1,14 @@
 {{/* The gateway's Pod, of a Deployment or a StatefulSet. */}}
 {{- define "svdfarm.gatewayPod" -}}
 {{- $name := include "svdfarm.fullname" . -}}
+{{- $scheme := ternary "HTTPS" "HTTP" .Values.tls.enabled -}}
 metadata:
   labels: {{- include "svdfarm.selector" (list . "gateway") | nindent 4 }}
+  {{- with include "svdfarm.secretsSum" . }}
+  annotations: {{- . | nindent 4 }}
+  {{- end }}
 spec:
-  serviceAccountName: {{ $name }}
+  serviceAccountName: {{ $name | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   # The preStop, five seconds for calls under way, and the store's last commit.
@@ -12,7 +16,7 @@ spec:
   securityContext: {{- include "svdfarm.podSecurity" . | nindent 4 }}
   containers:
     - name: gateway
-      image: {{ include "svdfarm.image" (list . .Values.images.gateway) }}
+      image: {{ include "svdfarm.image" (list . .Values.images.gateway) | quote }}
       imagePullPolicy: {{ .Values.images.pullPolicy }}
       # Named, as there may be no worker yet that would tell it: groups start at the first shot of their model.
       args: [gateway, --model, {{ .Values.gateway.defaultModel | default (base (first .Values.workers.groups).model) | quote }}]
@@ -30,7 +34,23 @@ spec:
         {{- with .Values.gateway.retention }}
         - {name: FARM_RETENTION, value: {{ . | quote }}}
         {{- end }}
+        {{- if .Values.tls.enabled }}
+        - {name: FARM_TLS_CERT, value: /tls/tls.crt}
+        - {name: FARM_TLS_KEY, value: /tls/tls.key}
+        {{- else }}
+        # Who may come at all is the NetworkPolicy's to say.
+        - {name: FARM_PLAINTEXT, value: "true"}
+        {{- end }}
+        {{- with .Values.monitoring.podMonitors }}
+        {{- if and .enabled (not .token.existingSecret) }}
+        # Prometheus shows no token; nobody else is let in.
+        - {name: FARM_OPEN_METRICS, value: "true"}
+        {{- end }}
+        {{- end }}
         {{- include "svdfarm.tokenVariable" . | nindent 8 }}
+        {{- if .Values.token.worker.existingSecret }}
+        {{- include "svdfarm.workerTokenVariable" . | nindent 8 }}
+        {{- end }}
         {{- if include "svdfarm.onPostgres" . }}
         {{- $secret := .Values.database.existingSecret | default (printf "%s-database" $name) }}
         {{- include "svdfarm.secretVariable" (list "FARM_DATABASE" $secret .Values.database.key) | nindent 8 }}
@@ -64,16 +84,21 @@ spec:
         - {name: http, containerPort: 8080}
       # The first start writes the tables, or waits for the gateway that does.
       startupProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
         periodSeconds: 2
         failureThreshold: 150
       readinessProbe:
+        {{- if .Values.tls.enabled }}
+        # A probe of kubelet's over gRPC speaks no TLS; this answers 503 once the gateway stops.
+        httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+        {{- else }}
         grpc: {port: 50051}
+        {{- end }}
         periodSeconds: 5
         failureThreshold: 2
       # Generous: a gateway whose disk stalls comes back by itself.
       livenessProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 12
@@ -85,14 +110,21 @@ spec:
       securityContext: {{- include "svdfarm.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: data, mountPath: /data}
+        {{- if .Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
         - {name: tmp, mountPath: /tmp}
   volumes:
+    {{- if .Values.tls.enabled }}
+    - name: tls
+      secret: {secretName: {{ include "svdfarm.tlsSecret" . | quote }}, defaultMode: 0440}
+    {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: 1Gi}
     - name: data
       {{- if include "svdfarm.gatewayKeeps" . }}
       persistentVolumeClaim:
-        claimName: {{ .Values.gateway.persistence.existingClaim | default (printf "%s-gateway" $name) }}
+        claimName: {{ .Values.gateway.persistence.existingClaim | default (printf "%s-gateway" $name) | quote }}
       {{- else }}
       # Images and videos on their way into the bucket; nothing that must outlive the Pod.
       emptyDir: {sizeLimit: {{ .Values.gateway.spoolSize }}}
@@ -107,7 +139,7 @@ spec:
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.gateway.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- if include "svdfarm.onPostgres" . }}
   topologySpreadConstraints:

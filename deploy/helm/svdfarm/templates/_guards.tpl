@@ -7,6 +7,9 @@
 {{- include "svdfarm.guardDrain" . -}}
 {{- include "svdfarm.guardModels" . -}}
 {{- include "svdfarm.guardNetwork" . -}}
+{{- include "svdfarm.guardTls" . -}}
+{{- include "svdfarm.guardResources" . -}}
+{{- include "svdfarm.guardMonitoring" . -}}
 {{- end }}
 
 {{- define "svdfarm.guardNames" -}}
@@ -91,6 +94,11 @@
 {{- if lt (int $workers.upgrade.deletionDelaySeconds) (int $workers.drainSeconds) -}}
 {{- fail (printf "workers.upgrade.deletionDelaySeconds is %d, less than drainSeconds, %d: an old cluster would go before its longest shot has ended." (int $workers.upgrade.deletionDelaySeconds) (int $workers.drainSeconds)) -}}
 {{- end -}}
+{{- range $workers.groups -}}
+{{- if and (eq (int .minPods) 0) (lt (int $workers.upgrade.deletionDelaySeconds) 600) -}}
+{{- fail (printf "workers.groups: %s may have no Pod, and after an upgrade its first one needs a node, the image and the model; workers.upgrade.deletionDelaySeconds is %d, when the old cluster's Pods go. Take 600 or more, or minPods 1." .name (int $workers.upgrade.deletionDelaySeconds)) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $workers.upgrade.type "None" -}}
 {{- fail "workers.upgrade.type is None: KubeRay would ignore in silence every change of the cluster, a new image too. Take NewCluster; without spare GPUs, delete the RayService before `helm upgrade` (deploy/README.md)." -}}
 {{- end -}}
@@ -120,6 +128,11 @@
 {{- end -}}
 {{- if and $cache.persistence.enabled (not $cache.persistence.existingClaim) (ne $cache.persistence.accessMode "ReadWriteMany") (gt (int $pods) 1) -}}
 {{- fail (printf "modelCache.persistence.accessMode is %s, which one node can mount, and there may be %d worker Pods. Take ReadWriteMany, or disable modelCache.persistence." $cache.persistence.accessMode (int $pods)) -}}
+{{- end -}}
+{{- $alone := and $cache.persistence.enabled (not $cache.persistence.existingClaim) (ne $cache.persistence.accessMode "ReadWriteMany") -}}
+{{- $group := first .Values.workers.groups -}}
+{{- if and $cache.prefetch $alone (gt (int $group.gpusPerPod) 0) (not (or $group.nodeSelector $group.affinity)) -}}
+{{- fail (printf "modelCache.prefetch with a volume of one node, %s: the Job asks for no GPU, and may bind the volume to a node that has none, where no worker of %s could ever start. Give that group a nodeSelector or an affinity, or leave prefetch out: its worker fetches the model itself." $cache.persistence.accessMode $group.name) -}}
 {{- end -}}
 {{- if and $fetched (not $cache.hubToken.existingSecret) (not $cache.persistence.existingClaim) -}}
 {{- fail "svd and svd-xt are gated: accept the licence at Hugging Face, make a Secret of a read token and name it in modelCache.hubToken.existingSecret; or name a claim that holds the files in modelCache.persistence.existingClaim." -}}
@@ -151,5 +164,59 @@
 {{- $monitors := .Values.monitoring.podMonitors.enabled -}}
 {{- if and $monitors .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
 {{- fail "monitoring.podMonitors is enabled, and the NetworkPolicy does not let Prometheus in: name its namespace in networkPolicy.monitoring, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardTls" -}}
+{{- $tls := .Values.tls -}}
+{{- if and (not $tls.enabled) (or $tls.existingSecret $tls.certManager.issuer $tls.certManager.hosts) -}}
+{{- fail "tls.existingSecret or tls.certManager is set, and tls.enabled is not: everything would be sent in plaintext. Set tls.enabled." -}}
+{{- end -}}
+{{- if and $tls.existingSecret $tls.certManager.issuer -}}
+{{- fail "tls.existingSecret and tls.certManager.issuer are both set; give one of them." -}}
+{{- end -}}
+{{- if and $tls.enabled (not (or $tls.existingSecret $tls.certManager.issuer)) -}}
+{{- fail "tls is enabled without a certificate: name a Secret with tls.crt, tls.key and ca.crt in tls.existingSecret, or an issuer of cert-manager's in tls.certManager.issuer." -}}
+{{- end -}}
+{{- if and $tls.enabled $tls.allowPlaintext -}}
+{{- fail "tls.enabled and tls.allowPlaintext are both set; give one of them." -}}
+{{- end -}}
+{{- if not (or $tls.enabled $tls.allowPlaintext .Values.networkPolicy.enabled) -}}
+{{- fail "without TLS and without NetworkPolicies every Pod of the cluster could read tokens and images: enable tls or networkPolicy, or say with tls.allowPlaintext that the network is safe by other means." -}}
+{{- end -}}
+{{- if and $tls.enabled .Values.ingress.enabled (not .Values.ingress.annotations) -}}
+{{- fail "ingress and tls are both enabled, and no annotation tells the controller that the gateway speaks TLS: set ingress.annotations, such as {nginx.ingress.kubernetes.io/backend-protocol: GRPCS}." -}}
+{{- end -}}
+{{- $workers := .Values.token.worker.existingSecret -}}
+{{- if and $workers (eq $workers .Values.token.existingSecret) (eq .Values.token.worker.key .Values.token.key) -}}
+{{- fail (printf "token.worker.existingSecret and token.existingSecret are the same key of the Secret %s: workers would have the farm's own token." $workers) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardResources" -}}
+{{- $of := dict "gateway.resources" .Values.gateway.resources "ray.head.resources" .Values.ray.head.resources "ray.autoscaler.resources" .Values.ray.autoscaler.resources -}}
+{{- range $where, $resources := $of -}}
+{{- range $name, $request := $resources.requests -}}
+{{- $limit := get ($resources.limits | default dict) $name -}}
+{{- if $limit -}}
+{{- if gt (include "svdfarm.thousandths" $request | int64) (include "svdfarm.thousandths" $limit | int64) -}}
+{{- fail (printf "%s requests %s of %s, more than its limit, %s: Kubernetes takes no such Pod." $where (toString $request) $name (toString $limit)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "svdfarm.guardMonitoring" -}}
+{{- with .Values.monitoring -}}
+{{- if and .podMonitors.enabled (not .podMonitors.token.existingSecret) (not $.Values.networkPolicy.enabled) -}}
+{{- fail "monitoring.podMonitors is enabled without NetworkPolicies and without a token: the gateway would tell its metrics to every Pod of the cluster. Name a Secret in monitoring.podMonitors.token.existingSecret, or enable networkPolicy." -}}
+{{- end -}}
+{{- if and .prometheusRule.enabled (not .podMonitors.enabled) -}}
+{{- fail "monitoring.prometheusRule is enabled without monitoring.podMonitors, whose label `farm` its alerts ask for: the first would fire for ever, and the others never. Enable both." -}}
+{{- end -}}
+{{- if and .dashboard.enabled (not .podMonitors.enabled) -}}
+{{- fail "monitoring.dashboard is enabled without monitoring.podMonitors, whose label `farm` it asks for: it would stay empty. Enable both." -}}
+{{- end -}}
 {{- end -}}
 {{- end }}

@@ -13,7 +13,7 @@
 {{- define "svdfarm.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: svdfarm
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
@@ -29,8 +29,8 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
 {{- define "svdfarm.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $suffix := index . 2 -}}
-name: {{ include "svdfarm.fullname" $root }}{{ $suffix }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ printf "%s%s" (include "svdfarm.fullname" $root) $suffix | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 labels: {{- include "svdfarm.labels" (list $root (index . 1)) | nindent 2 }}
 {{- end }}
 
@@ -45,11 +45,11 @@ labels: {{- include "svdfarm.labels" (list $root (index . 1)) | nindent 2 }}
 
 {{/* Where users come to, and where workers do. */}}
 {{- define "svdfarm.usersAddress" -}}
-{{ include "svdfarm.fullname" . }}-gateway.{{ .Release.Namespace }}.svc:50051
+{{ include "svdfarm.scheme" . }}{{ include "svdfarm.fullname" . }}-gateway.{{ .Release.Namespace }}.svc:50051
 {{- end }}
 
 {{- define "svdfarm.workersAddress" -}}
-{{ include "svdfarm.fullname" . }}-gateway-workers.{{ .Release.Namespace }}.svc:50052
+{{ include "svdfarm.scheme" . }}{{ include "svdfarm.fullname" . }}-gateway-workers.{{ .Release.Namespace }}.svc:50052
 {{- end }}
 
 {{- define "svdfarm.podSecurity" -}}
@@ -74,13 +74,24 @@ seccompProfile: {type: RuntimeDefault}
 {{/* One variable from a Secret: (list NAME SECRET KEY). */}}
 {{- define "svdfarm.secretVariable" -}}
 - name: {{ index . 0 }}
-  valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
+  valueFrom: {secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}}
 {{- end }}
 
 {{- define "svdfarm.tokenVariable" -}}
 {{- $own := printf "%s-token" (include "svdfarm.fullname" .) -}}
 {{- $secret := .Values.token.existingSecret | default $own -}}
 {{- include "svdfarm.secretVariable" (list "FARM_TOKEN" $secret .Values.token.key) -}}
+{{- end }}
+
+{{/* What workers and Ray's head show: a token of their own, where there is one. */}}
+{{- define "svdfarm.workerTokenVariable" -}}
+{{- with .Values.token.worker -}}
+{{- if .existingSecret -}}
+{{- include "svdfarm.secretVariable" (list "FARM_WORKER_TOKEN" .existingSecret .key) -}}
+{{- else -}}
+{{- include "svdfarm.tokenVariable" $ -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Not empty where gateways share a PostgreSQL. */}}
@@ -113,4 +124,26 @@ seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 {{- end -}}
 {{- $found | uniq | join "\n" -}}
+{{- end }}
+
+{{/* Changes with a secret that this chart makes, so that Pods which read it are replaced. */}}
+{{- define "svdfarm.secretsSum" -}}
+{{- with .Values -}}
+{{- if or .token.value .database.url -}}
+svdfarm/secrets: {{ printf "%s %s" .token.value .database.url | sha256sum | trunc 16 | quote }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What tells this farm's metrics from those of another one. */}}
+{{- define "svdfarm.farm" -}}
+{{ .Release.Namespace }}/{{ include "svdfarm.fullname" . }}
+{{- end }}
+
+{{/* A quantity of Kubernetes as a whole number of thousandths. */}}
+{{- define "svdfarm.thousandths" -}}
+{{- $digits := regexFind "^[0-9.]+" (toString .) -}}
+{{- $unit := trimPrefix $digits (toString .) -}}
+{{- $units := dict "m" 1.0 "none" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 -}}
+{{- mulf (float64 $digits) (get $units ($unit | default "none")) | int64 -}}
 {{- end }}

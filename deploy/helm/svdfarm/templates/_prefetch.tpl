@@ -7,13 +7,13 @@ template:
     labels: {{- include "svdfarm.selector" (list . "models") | nindent 6 }}
   spec:
     restartPolicy: OnFailure
-    serviceAccountName: {{ include "svdfarm.fullname" . }}
+    serviceAccountName: {{ include "svdfarm.fullname" . | quote }}
     automountServiceAccountToken: false
     enableServiceLinks: false
     securityContext: {{- include "svdfarm.podSecurity" . | nindent 6 }}
     containers:
       - name: prefetch
-        image: {{ include "svdfarm.image" (list . .Values.images.worker) }}
+        image: {{ include "svdfarm.image" (list . .Values.images.worker) | quote }}
         imagePullPolicy: {{ .Values.images.pullPolicy }}
         command: [bash, -ec]
         args:
@@ -49,5 +49,8 @@ template:
     {{- end }}
     {{- with $group.tolerations }}
     tolerations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $group.affinity }}
+    affinity: {{- toYaml . | nindent 6 }}
     {{- end }}
 {{- end }}

@@ -4,12 +4,12 @@ proxy_location: HeadOnly
 applications:
 {{- range .Values.workers.groups }}
 {{- $perPod := int (include "svdfarm.workersPerPod" .) }}
-  - name: svdfarm-{{ .name }}
+  - name: {{ printf "svdfarm-%s" .name | quote }}
     import_path: farm.cluster.service:build
-    route_prefix: /{{ .name }}
+    route_prefix: {{ printf "/%s" .name | quote }}
     args:
-      gateway: {{ include "svdfarm.workersAddress" $ }}
-      group: {{ .name }}
+      gateway: {{ include "svdfarm.workersAddress" $ | quote }}
+      group: {{ .name | quote }}
       model: {{ .model | quote }}
       {{- with .dtype }}
       dtype: {{ . }}
@@ -33,7 +33,10 @@ applications:
 # Serve's own limit of failed starts, a replica; the application's is as high.
 - {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000000"}
 - {name: HOME, value: /tmp}
-{{ include "svdfarm.tokenVariable" . }}
+# Of the hooks in files/hooks.
+- {name: DRAIN_SECONDS, value: {{ int .Values.workers.drainSeconds | quote }}}
+{{ include "svdfarm.callerVariables" . }}
+{{ include "svdfarm.workerTokenVariable" . }}
 {{- end }}
 
 {{/* The part of a head's or a worker's Pod that is the same. */}}
@@ -46,13 +49,16 @@ securityContext: {{- include "svdfarm.podSecurity" . | nindent 2 }}
 {{- define "svdfarm.rayHead" -}}
 metadata:
   labels: {{- include "svdfarm.selector" (list . "ray-head") | nindent 4 }}
+  {{- with include "svdfarm.secretsSum" . }}
+  annotations: {{- . | nindent 4 }}
+  {{- end }}
 spec:
-  serviceAccountName: {{ include "svdfarm.fullname" . }}-ray-head
+  serviceAccountName: {{ printf "%s-ray-head" (include "svdfarm.fullname" .) | quote }}
   automountServiceAccountToken: {{ include "svdfarm.autoscales" . | ne "" }}
   {{- include "svdfarm.rayPod" . | nindent 2 }}
   containers:
     - name: ray-head
-      image: {{ include "svdfarm.image" (list . .Values.images.worker) }}
+      image: {{ include "svdfarm.image" (list . .Values.images.worker) | quote }}
       imagePullPolicy: {{ .Values.images.pullPolicy }}
       env: {{- include "svdfarm.rayVariables" . | nindent 8 }}
       ports:
@@ -65,15 +71,31 @@ spec:
         - {name: dash-metrics, containerPort: 44227}
       lifecycle:
         preStop:
-          # A cluster is deleted head and workers at once; without a head, workers could not end their shots.
+          {{- if .Values.ray.redis.address }}
+          # Workers outlive a head whose state is in Redis. A cluster is deleted head and workers at once, though, and
+          # without a head they could not end their shots.
           sleep: {seconds: {{ add (int .Values.workers.drainSeconds) 20 }}}
+          {{- else }}
+          exec:
+            command:
+              - bash
+              - -c
+              - |
+                {{- .Files.Get "files/hooks/head-stop.sh" | trim | nindent 16 }}
+          {{- end }}
       resources: {{- toYaml .Values.ray.head.resources | nindent 8 }}
       securityContext: {{- include "svdfarm.containerSecurity" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if .Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 10Gi}
+    {{- if .Values.tls.enabled }}
+    - {{- include "svdfarm.caVolume" . | nindent 6 }}
+    {{- end }}
   {{- with .Values.ray.head.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -81,7 +103,7 @@ spec:
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.ray.head.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
 {{- end }}
 
@@ -102,16 +124,19 @@ nvidia.com/gpu: {{ int .gpusPerPod }}
 metadata:
   labels: {{- include "svdfarm.selector" (list $root "ray-worker") | nindent 4 }}
   annotations:
+    {{- with include "svdfarm.secretsSum" $root }}
+    {{- . | nindent 4 }}
+    {{- end }}
     # KubeRay ignores a change of nothing but these; here it makes a new cluster of it.
     svdfarm/pods: {{ printf "%d-%d" (int $group.minPods) (int $group.maxPods) | quote }}
     svdfarm/tolerations: {{ $group.tolerations | default list | toJson | sha256sum | trunc 16 | quote }}
 spec:
-  serviceAccountName: {{ include "svdfarm.fullname" $root }}
+  serviceAccountName: {{ include "svdfarm.fullname" $root | quote }}
   automountServiceAccountToken: false
   {{- include "svdfarm.rayPod" $root | nindent 2 }}
   containers:
     - name: ray-worker
-      image: {{ include "svdfarm.image" (list $root $root.Values.images.worker) }}
+      image: {{ include "svdfarm.image" (list $root $root.Values.images.worker) | quote }}
       imagePullPolicy: {{ $root.Values.images.pullPolicy }}
       env:
         {{- include "svdfarm.rayVariables" $root | nindent 8 }}
@@ -122,7 +147,7 @@ spec:
         - {name: FARM_ADDRESS, value: {{ include "svdfarm.usersAddress" $root | quote }}}
         - {name: HF_HUB_CACHE, value: /models}
         # Hashes of the models' files, and what `engine: compiled` compiled.
-        - {name: XDG_CACHE_HOME, value: /models/cache}
+        - {name: XDG_CACHE_HOME, value: {{ ternary "/models/cache" "/tmp/cache" $root.Values.modelCache.keepCompiled }}}
         {{- with $root.Values.modelCache.hubToken }}
         {{- if .existingSecret }}
         {{- include "svdfarm.secretVariable" (list "HF_TOKEN" .existingSecret .key) | nindent 8 }}
@@ -139,16 +164,12 @@ spec:
         failureThreshold: 10
       lifecycle:
         preStop:
-          # Serve ends the workers here, each with its shot or by handing it back, and puts no others in their
-          # place; what is left of the time is what Serve gives them, so that it begins at once.
           exec:
             command:
               - bash
               - -c
-              - >-
-                timeout 20 ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the Pod ends"
-                --deadline-remaining-seconds {{ add (int $root.Values.workers.drainSeconds) 10 }};
-                farm drain --host "$HOSTNAME" --wait {{ add (int $root.Values.workers.drainSeconds) 10 }}
+              - |
+                {{- $root.Files.Get "files/hooks/worker-stop.sh" | trim | nindent 16 }}
       resources:
         # What Ray is told and what Kubernetes gives are one number: a limit is its request.
         requests: {{- include "svdfarm.workerResources" $group | nindent 10 }}
@@ -157,13 +178,19 @@ spec:
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: models, mountPath: /models}
+        {{- if $root.Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {sizeLimit: 20Gi}
+    {{- if $root.Values.tls.enabled }}
+    - {{- include "svdfarm.caVolume" $root | nindent 6 }}
+    {{- end }}
     - name: models
       {{- include "svdfarm.modelVolume" $root | nindent 6 }}
   {{- with $group.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- with $group.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
@@ -175,7 +202,7 @@ spec:
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $group.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
 {{- end }}
 
@@ -183,7 +210,7 @@ spec:
 {{- with .Values.modelCache -}}
 {{- if or .persistence.enabled .persistence.existingClaim -}}
 persistentVolumeClaim:
-  claimName: {{ .persistence.existingClaim | default (printf "%s-models" (include "svdfarm.fullname" $)) }}
+  claimName: {{ .persistence.existingClaim | default (printf "%s-models" (include "svdfarm.fullname" $)) | quote }}
 {{- else -}}
 emptyDir: {sizeLimit: {{ .sizeLimit }}}
 {{- end -}}

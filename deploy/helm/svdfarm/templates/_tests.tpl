@@ -12,13 +12,13 @@ metadata:
 spec:
   restartPolicy: Never
   activeDeadlineSeconds: {{ index . 2 }}
-  serviceAccountName: {{ include "svdfarm.fullname" $root }}
+  serviceAccountName: {{ include "svdfarm.fullname" $root | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   securityContext: {{- include "svdfarm.podSecurity" $root | nindent 4 }}
   containers:
     - name: {{ $name }}
-      image: {{ include "svdfarm.image" (list $root $root.Values.images.gateway) }}
+      image: {{ include "svdfarm.image" (list $root $root.Values.images.gateway) | quote }}
       imagePullPolicy: {{ $root.Values.images.pullPolicy }}
       command: [python, -c]
       args:
@@ -28,6 +28,7 @@ spec:
         - {name: HOME, value: /tmp}
         - {name: FARM_ADDRESS, value: {{ include "svdfarm.usersAddress" $root | quote }}}
         - {name: MODEL, value: {{ base (first $root.Values.workers.groups).model | quote }}}
+        {{- include "svdfarm.callerVariables" $root | nindent 8 }}
         {{- include "svdfarm.tokenVariable" $root | nindent 8 }}
       resources:
         requests: {cpu: 100m, memory: 256Mi}
@@ -35,7 +36,13 @@ spec:
       securityContext: {{- include "svdfarm.containerSecurity" $root | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if $root.Values.tls.enabled }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
   volumes:
+    {{- if $root.Values.tls.enabled }}
+    - {{- include "svdfarm.caVolume" $root | nindent 6 }}
+    {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: 1Gi}
 {{- end }}

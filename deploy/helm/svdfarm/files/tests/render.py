@@ -15,7 +15,12 @@ SMALL = svdfarm.RenderParams(
 )
 
 with (
-    svdfarm.Client(os.environ["FARM_ADDRESS"], token=os.environ["FARM_TOKEN"]) as farm,
+    svdfarm.Client(
+        os.environ["FARM_ADDRESS"],
+        token=os.environ["FARM_TOKEN"],
+        tls_ca=os.environ.get("FARM_TLS_CA"),
+        plaintext=os.environ.get("FARM_PLAINTEXT") == "true",
+    ) as farm,
     tempfile.TemporaryDirectory() as folder,
 ):
     picture = Image.linear_gradient("L").convert("RGB")
