@@ -352,8 +352,14 @@ class RenderService(pb_grpc.RenderServiceServicer):
             await self._store.database.write(cached.forget, shot.video.key)
             raise NotFound("video", request.name) from error
 
+    def _low_disk(self) -> str:
+        """What is wrong with the disk, or "". A tenant does not learn how full others are."""
+        problem = self._room.problem()
+        told = "the farm's disk is low: try again later, or ask an operator"
+        return problem if not problem or who().sees is None else told
+
     def _check_room(self) -> None:
-        if problem := self._room.problem():
+        if problem := self._low_disk():
             raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, problem, "DISK_LOW")
 
     def _shot_to_wire(self, shot: Shot) -> resources_pb2.Shot:
@@ -382,7 +388,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
             return f"paused: no shot starts until it is resumed{finish}"
         if not job.counts.queued:
             return ""
-        if problem := self._room.problem():
+        if problem := self._low_disk():
             return f"no shot starts: {problem}"
         read, now_s = self._store.database.read, self._store.clock.wall_s()
         if problem := await read(quotas.gpu_notice, job.tenant, now_s):

@@ -244,6 +244,35 @@ def test_what_others_have_queued_is_not_told(quiet: Farm) -> None:
     assert quiet.b.create(quiet.b.shot()).notice == quiet.a.create(quiet.a.shot()).notice
 
 
+def test_a_short_job_does_not_wait_for_anothers_flood(quiet: Farm, tmp_path: Path) -> None:
+    shot = quiet.a.shot()
+    flood = quiet.a.create(*(_other(shot, seed) for seed in range(100)))
+    short = quiet.b.create(quiet.b.shot())
+    with running_worker(str(quiet.gateway.address), tmp_path, renderer=FakeRenderer(KNOWN)):
+        assert quiet.b.watch(short.name)[-1].job.state == Job.SUCCEEDED
+        assert quiet.a.job(flood.name).succeeded_shot_count < 50
+
+
+def _other(shot: Shot, seed: int) -> Shot:
+    other = Shot(image=shot.image, params=shot.params)
+    other.params.seed = seed
+    return other
+
+
+def test_a_low_disk_is_told_without_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for farm in _farm(tmp_path, monkeypatch, disk_reserve_bytes=2**60):
+        with pytest.raises(grpc.RpcError) as caught:
+            farm.a.upload()
+        assert reason(caught.value) == "DISK_LOW"
+        assert caught.value.details() == (
+            "the farm's disk is low: try again later, or ask an operator"
+        )
+        with pytest.raises(grpc.RpcError, match=f"the disk of {tmp_path}"):
+            farm.operator.upload()
+
+
 def test_a_prune_is_of_a_tenants_own(farm: Farm) -> None:
     of_a, of_b = succeeded(farm.a, farm.a.shot()), succeeded(farm.b, farm.b.shot())
     pruned = farm.b.render.PruneJobs(pb.PruneJobsRequest(older_than=Duration()))
