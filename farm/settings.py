@@ -20,9 +20,11 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 KEYS: Mapping[str, type] = {
     "address": str,
     "token": str,
+    "worker_token": str,
     "connect_timeout": float,
     "gpu_hour_price": str,
     "http": str,
+    "open_metrics": bool,
     "worker_address": str,
     "gateway": str,
     "data": str,
@@ -39,6 +41,28 @@ KEYS: Mapping[str, type] = {
     "model": str,
     "device": str,
 }
+
+# What a gateway may have and no worker needs. A worker loads what others have trained, and its
+# environment is for all that runs in it.
+NOT_FOR_WORKERS = frozenset(
+    {
+        "FARM_TOKEN",
+        "FARM_DATABASE",
+        "FARM_WEBHOOK_SECRET",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_SECURITY_TOKEN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CONFIG_FILE",
+        "AWS_PROFILE",
+        "PGPASSWORD",
+        "PGPASSFILE",
+        "PGSERVICEFILE",
+    }
+)
 
 Value = TypeVar("Value", str, int, float, bool)
 
@@ -81,6 +105,12 @@ class Settings:
         assert key in KEYS
         found: Any = self._values.get(key)
         return found if flag is None else flag
+
+    def worker_token(self, flag: str | None = None) -> str | None:
+        """What a worker shows its gateway: its own token, or else the farm's."""
+        if flag is not None:
+            return flag
+        return self.find("worker_token", None) or self.find("token", None)
 
 
 def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:

@@ -45,6 +45,7 @@ from svdfarm.resources import (
 )
 from svdfarm.submitting import NewShot
 from svdfarm.tenants import Tenant, TenantLimits, TenantUsage
+from svdfarm.tokens import Identity, NewToken, Scope, Token
 
 __all__ = [
     "AsyncClient",
@@ -61,6 +62,7 @@ __all__ = [
     "Failure",
     "FarmFailed",
     "FinishedVideo",
+    "Identity",
     "ImageRejected",
     "Job",
     "JobHandle",
@@ -68,6 +70,7 @@ __all__ = [
     "LogLine",
     "Model",
     "NewShot",
+    "NewToken",
     "NotFound",
     "Progress",
     "Pruned",
@@ -75,6 +78,7 @@ __all__ = [
     "RenderParams",
     "ResourceExhausted",
     "SaveFailed",
+    "Scope",
     "Shot",
     "ShotRejected",
     "ShotState",
@@ -83,6 +87,7 @@ __all__ = [
     "Tenant",
     "TenantLimits",
     "TenantUsage",
+    "Token",
     "Unauthenticated",
     "Unreachable",
     "Video",

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from svdfarm import downloading, submitting, tenants, wire
+from svdfarm import downloading, submitting, tenants, tokens, wire
 from svdfarm.async_connection import AsyncConnection
 from svdfarm.async_jobs import AsyncJobHandle
 from svdfarm.connection import Connection, Settings
@@ -20,9 +20,11 @@ from svdfarm.patience import OnWaiting
 from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.tenants import NO_LIMITS, Tenant
+from svdfarm.tokens import Identity, NewToken, Token
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import tenant_service_pb2 as tenant_rpc
+from svdfarm.v1 import token_service_pb2 as token_rpc
 from svdfarm.v1 import worker_service_pb2 as worker_rpc
 
 
@@ -199,6 +201,43 @@ class AsyncClient:
             request,
             lambda page: map(tenants.tenant_from_wire, page.tenants),
         )
+
+    async def create_token(
+        self,
+        display_name: str,
+        scopes: Iterable[str],
+        *,
+        tenant: str = "",
+        expires_in: timedelta | None = None,
+    ) -> NewToken:
+        """As `Client.create_token`."""
+        farm = self._connection
+        request = tokens.create_request(display_name, scopes, tenant, expires_in)
+        made = await farm.call(farm.tokens.CreateToken, request)
+        return NewToken(tokens.token_from_wire(made.token), made.text)
+
+    def tokens(self) -> AsyncGenerator[Token, None]:
+        """As `Client.tokens`."""
+        farm = self._connection
+        request = token_rpc.ListTokensRequest(page_size=PAGE_SIZE)
+        return list_all(
+            farm,
+            farm.tokens.ListTokens,
+            request,
+            lambda page: map(tokens.token_from_wire, page.tokens),
+        )
+
+    async def revoke_token(self, name: str) -> Token:
+        """As `Client.revoke_token`."""
+        farm = self._connection
+        request = tokens.revoke_request(name)
+        return tokens.token_from_wire(await farm.call(farm.tokens.RevokeToken, request))
+
+    async def whoami(self) -> Identity:
+        """As `Client.whoami`."""
+        farm = self._connection
+        answer = await farm.call(farm.tokens.WhoAmI, token_rpc.WhoAmIRequest())
+        return tokens.identity_from_wire(answer)
 
     async def download(
         self,

@@ -16,6 +16,7 @@ from svdfarm.patience import OnWaiting
 from svdfarm.resources import Estimate, Job, JobState, OnBytes, Pruned, Video, Worker
 from svdfarm.submitting import Submission
 from svdfarm.tenants import NO_LIMITS, Tenant
+from svdfarm.tokens import Identity, NewToken, Token
 
 
 class Client:
@@ -184,6 +185,38 @@ class Client:
     def tenants(self) -> Generator[Tenant, None, None]:
         """All tenants, by name."""
         return iterate(self._client.tenants())
+
+    def create_token(
+        self,
+        display_name: str,
+        scopes: Iterable[str],
+        *,
+        tenant: str = "",
+        expires_in: timedelta | None = None,
+    ) -> NewToken:
+        """A new token for somebody else; its text is told here, and never again.
+
+        `scopes` are of `svdfarm.Scope`; without `tenant` it is `default`, and without `expires_in`
+        the token is good until it is revoked. A farm's first token has to be an operator's that
+        never expires. Raises Rejected.
+        """
+        made = self._client.create_token(display_name, scopes, tenant=tenant, expires_in=expires_in)
+        return run(made)
+
+    def tokens(self) -> Generator[Token, None, None]:
+        """All tokens, the oldest first, revoked and expired ones too."""
+        return iterate(self._client.tokens())
+
+    def revoke_token(self, name: str) -> Token:
+        """Makes a token (`tokens/ID` or `ID`) good for nothing, within a minute everywhere.
+
+        Again is no error. Raises NotFound, and Rejected where no operator could get in without it.
+        """
+        return run(self._client.revoke_token(name))
+
+    def whoami(self) -> Identity:
+        """Who this client is to the farm."""
+        return run(self._client.whoami())
 
     def download(
         self,

@@ -6,6 +6,7 @@ BlockingConnection never lets them suspend, an AsyncConnection has them wait on 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
@@ -29,6 +30,7 @@ from svdfarm.patience import OnWaiting, Patience
 from svdfarm.streams import Streams, Watch
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
 from svdfarm.v1.tenant_service_pb2_grpc import TenantServiceStub
+from svdfarm.v1.token_service_pb2_grpc import TokenServiceStub
 from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 CALL_TIMEOUT_LIMIT_S = 120.0
@@ -47,6 +49,8 @@ _OPTIONS = (
     # Retries are made here, where they end; gRPC's own would come on top.
     ("grpc.enable_retries", 0),
 )
+
+_TOKEN = re.compile(r"[!-~]*")
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -70,7 +74,7 @@ class Settings:
         if "/" in host or not (numbered or self.address.startswith("unix:")):
             allowed = "HOST:PORT, such as 127.0.0.1:50051"
             raise Rejected(f"address is {self.address!r}; allowed: {allowed}")
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise Rejected("the token holds characters that no token has: was it copied whole?")
         if not 0 < self.call_timeout_s <= CALL_TIMEOUT_LIMIT_S:
             allowed = f"up to {CALL_TIMEOUT_LIMIT_S:g}"
@@ -109,6 +113,11 @@ class Connection(ABC):
     def tenants(self) -> TenantServiceStub:
         """The methods for whose what is."""
         return TenantServiceStub(self.channel)
+
+    @cached_property
+    def tokens(self) -> TokenServiceStub:
+        """The methods for who may call."""
+        return TokenServiceStub(self.channel)
 
     async def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request

@@ -25,6 +25,7 @@ from farm.cli import (
     server,
     submit,
     tenants,
+    tokens,
     workers,
 )
 from farm.cli.exits import CommandFailed, Exit
@@ -106,6 +107,7 @@ for _verbs in (
     prune,
     workers,
     tenants,
+    tokens,
     render,
     receipts,
     model,

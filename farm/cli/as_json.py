@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from svdfarm import Job, Shot, Tenant, Worker
+from svdfarm import Identity, Job, Shot, Tenant, Token, Worker
 
 
 def line(value: Mapping[str, Any]) -> str:
@@ -34,6 +34,16 @@ def worker(value: Worker) -> dict[str, Any]:
 
 def tenant(value: Tenant) -> dict[str, Any]:
     """A tenant; a limit that is null is none."""
+    return dataclasses.asdict(value)
+
+
+def token(value: Token) -> dict[str, Any]:
+    """A token, without its secret."""
+    return dataclasses.asdict(value)
+
+
+def identity(value: Identity) -> dict[str, Any]:
+    """Who somebody is; `token` is null where it is none of the farm's table."""
     return dataclasses.asdict(value)
 
 

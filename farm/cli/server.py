@@ -16,113 +16,31 @@ import typer
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token, WebhookPrivate, WebhookSecret
+from farm.cli.server_options import (
+    DEFAULT_HTTP,
+    Artifacts,
+    BindAddress,
+    Data,
+    Database,
+    Device,
+    DirectUpload,
+    Dtype,
+    Engine,
+    ForwardChunking,
+    Http,
+    Model,
+    ModelOffload,
+    OpenMetrics,
+    Retention,
+    StopOnEof,
+    WorkerAddress,
+    WorkerCount,
+)
 from farm.cli.sizes import read_size_bytes
 from farm.jobs.webhooks import WebhookInvalid, Webhooks
 from farm.settings import DEFAULT_ADDRESS, Flags, Settings, s3_endpoint, s3_region
 
-DEFAULT_HTTP = "127.0.0.1:8080"
 _CHECK_EVERY_S = 2.0
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="Where jobs and videos are kept.  [default: ~/.local/share/svdfarm]",
-        show_default=False,
-    ),
-]
-Database = Annotated[
-    str | None,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        help="A PostgreSQL, which gateways may share; better in FARM_DATABASE, as other users see "
-        "command lines.  [default: a SQLite file in --data]",
-        show_default=False,
-    ),
-]
-Artifacts = Annotated[
-    str | None,
-    typer.Option(
-        "--artifacts",
-        metavar="s3://BUCKET/PREFIX",
-        help="Where images and videos are kept; keys and endpoint in AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL.  [FARM_ARTIFACTS; default: a folder in --data]",
-        show_default=False,
-    ),
-]
-DirectUpload = Annotated[
-    bool | None,
-    typer.Option(
-        "--direct-upload/--no-direct-upload",
-        help="Workers put videos into the bucket of --artifacts themselves, with links that the "
-        "gateway signs.  [FARM_DIRECT_UPLOAD; default: over the gateway]",
-        show_default=False,
-    ),
-]
-Retention = Annotated[
-    str | None,
-    typer.Option(
-        "--retention",
-        metavar="AGE",
-        help="Delete jobs that ended longer ago, such as 30d.  [default: keep them for ever]",
-        show_default=False,
-    ),
-]
-BindAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        metavar="HOST:PORT",
-        help=f"Where users come to, over gRPC.  [FARM_ADDRESS; default: {DEFAULT_ADDRESS}]",
-        show_default=False,
-    ),
-]
-Http = Annotated[
-    str | None,
-    typer.Option(
-        "--http",
-        metavar="HOST:PORT",
-        help=f"Where HTTP is served.  [default: {DEFAULT_HTTP}]",
-        show_default=False,
-    ),
-]
-WorkerAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--worker-address",
-        metavar="HOST:PORT",
-        help="A port of their own for workers; required off loopback.",
-        show_default=False,
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|PATH",
-        help="svd, svd-xt, nano, tiny or a folder.  [FARM_MODEL; default: svd-xt on GPUs, or nano]",
-        show_default=False,
-    ),
-]
-WorkerCount = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="[default: one a GPU, two on a CPU]", show_default=False),
-]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
-Engine = Annotated[str, typer.Option("--engine", metavar="default|compiled|stock")]
-Dtype = Annotated[
-    str | None,
-    typer.Option("--dtype", metavar="float32|float16|bfloat16", show_default=False),
-]
-ModelOffload = Annotated[
-    bool, typer.Option("--model-offload", help="Keep each part of the model on the CPU until used.")
-]
-ForwardChunking = Annotated[
-    bool, typer.Option("--forward-chunking", help="Feed-forward layers in chunks: less memory.")
-]
-StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True)]
 
 
 def register(app: typer.Typer) -> None:
@@ -136,6 +54,7 @@ def up(
     ctx: typer.Context,
     address: BindAddress = None,
     http: Http = None,
+    open_metrics: OpenMetrics = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -166,6 +85,7 @@ def up(
     wanted = FarmSettings(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
+        open_metrics=settings.get("open_metrics", open_metrics, False),
         data=data_folder(settings, data),
         database=settings.find("database", database),
         artifacts=settings.find("artifacts", artifacts),
@@ -182,6 +102,7 @@ def up(
         forward_chunking=forward_chunking,
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
+        worker_token=settings.find("worker_token", None),
     )
     if wanted.worker_address is not None and wanted.worker_address.endswith(":0"):
         raise CommandFailed("--worker-address has port 0; the workers need to know it: give one")
@@ -194,6 +115,7 @@ def gateway(
     ctx: typer.Context,
     address: BindAddress = None,
     http: Http = None,
+    open_metrics: OpenMetrics = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -242,6 +164,7 @@ def gateway(
                 settings.get("address", address or flags.address, DEFAULT_ADDRESS)
             ),
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
+            open_metrics=settings.get("open_metrics", open_metrics, False),
             data=data_folder(settings, data),
             database=read_url(database_url) if database_url else None,
             artifacts=(
@@ -252,6 +175,7 @@ def gateway(
             direct_upload=settings.get("direct_upload", direct_upload, False),
             worker_address=Address.parse(given_worker_address) if given_worker_address else None,
             token=settings.find("token", token or flags.token),
+            worker_token=settings.find("worker_token", None),
             default_model=model,
             webhooks=webhooks,
             retention_s=retention_s,
@@ -299,6 +223,7 @@ def worker(
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
     from farm.cluster.local import workers as running
     from farm.logs import configure_logs
@@ -310,15 +235,17 @@ def worker(
     configure_logs()
     address = settings.get("gateway", gateway or flags.address, DEFAULT_ADDRESS)
     wanted_model = _model(settings.find("model", model))
+    wanted_token = settings.worker_token(token or flags.token)
     stop = _stop_on_signals()
     if stop_on_eof:
         _terminate_on_eof()
     try:
         if wanted_model is not None:
             describe(wanted_model)  # a folder that is none is told before Ray starts
+        check_token(address, wanted_token)  # and so is a token
         wanted = WorkerSettings(
             gateway=address,
-            token=settings.find("token", token or flags.token),
+            token=wanted_token,
             model=wanted_model,
             count=settings.find("workers", workers),
             device=device,
@@ -341,7 +268,7 @@ def worker(
                 print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
             while not stop.wait(_CHECK_EVERY_S):
                 workers_.check()
-    except (RenderError, WorkersLost, WorkersNotStarted) as error:
+    except (RenderError, TokenRefused, WorkersLost, WorkersNotStarted) as error:
         raise CommandFailed(str(error)) from error
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import IO, Self
 
 from farm.cli.exits import CommandFailed
 from farm.jobs.params import NOTES
+from farm.settings import NOT_FOR_WORKERS
 from svdfarm import Client, errors
 from svdfarm.resources import WorkerState
 
@@ -44,26 +46,37 @@ class FarmSettings:
     forward_chunking: bool
     worker_address: str | None
     token: str | None
+    worker_token: str | None = None  # None: one of this start alone
     database: str | None = None
     retention: str | None = None
     artifacts: str | None = None
     direct_upload: bool = False
     webhook_secret: str | None = None
     webhook_private: bool = False
+    open_metrics: bool = False
 
 
 class Child:
     """One program of the farm: its process, its log, its `ready` line."""
 
     def __init__(
-        self, name: str, arguments: list[str], log: Path, secrets: Mapping[str, str | None]
+        self,
+        name: str,
+        arguments: list[str],
+        log: Path,
+        given: Mapping[str, str | None],
+        *,
+        without: Collection[str] = (),
     ) -> None:
+        """`given` are secrets of its environment: not of its command line, which others see.
+
+        `without` are variables of ours that it does not get.
+        """
         self.name = name
         self.log = log
         self._arguments = arguments
-        # Not on its command line, which other users see.
-        given = {name: value for name, value in secrets.items() if value}
-        self._environment = {**os.environ, **given}
+        kept = {name: value for name, value in os.environ.items() if name not in without}
+        self.environment = {**kept, **{name: value for name, value in given.items() if value}}
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._deaths: list[float] = []
@@ -86,7 +99,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,  # Ctrl-C comes to us, and we stop them in order
             )
         assert self._process.stdout is not None
@@ -172,16 +185,19 @@ class FarmProcesses:
             arguments += ["--retention", settings.retention]
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
+        arguments.append("--open-metrics" if settings.open_metrics else "--no-open-metrics")
         arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
         arguments.append(
             "--webhook-private" if settings.webhook_private else "--no-webhook-private"
         )
-        secrets = {
+        self._worker_token = settings.worker_token or secrets.token_hex(32)
+        given = {
             "FARM_TOKEN": settings.token,
+            "FARM_WORKER_TOKEN": self._worker_token,
             "FARM_DATABASE": settings.database,
             "FARM_WEBHOOK_SECRET": settings.webhook_secret,
         }
-        self._gateway = Child("gateway", arguments, logs / "gateway.log", secrets)
+        self.gateway = Child("gateway", arguments, logs / "gateway.log", given)
         self._workers: Child | None = None
         self._logs = logs
 
@@ -197,38 +213,43 @@ class FarmProcesses:
         if self._workers is not None:
             _say("stopping: the workers end their shots")
             self._workers.stop(_WORKERS_STOP_S)
-        self._gateway.stop(_GATEWAY_STOP_S)
+        self.gateway.stop(_GATEWAY_STOP_S)
         _say("stopped")
 
     def run(self, stop: threading.Event) -> None:
         """Starts everything, says `ready`, and keeps it running until `stop` is set."""
-        self._gateway.start()
-        if not self._gateway.wait_ready(_GATEWAY_READY_S, stop):
+        self.gateway.start()
+        if not self.gateway.wait_ready(_GATEWAY_READY_S, stop):
             return
-        self._gateway.pin_address()
+        self.gateway.pin_address()
         http = self._settings.http
         told = "" if http.endswith(":0") else f"  http {http}"
-        _say(f"gateway  {self._gateway.address}{told}")
+        _say(f"gateway  {self.gateway.address}{told}")
         _say(f"data     {self._settings.data}  logs {self._logs}")
-        secrets = {"FARM_TOKEN": self._settings.token}
-        log = self._logs / "worker.log"
-        self._workers = Child("worker", self._worker_arguments(), log, secrets)
+        self._workers = self.worker()
         self._workers.start()
         _say("workers  starting ...")
         # As long as it takes: a first start may download 9 GB of weights.
         if not self._workers.wait_ready(None, stop):
             return
         self._say_workers(stop)
-        print(f"ready {self._gateway.address}", flush=True)  # noqa: T201 - the contract
+        print(f"ready {self.gateway.address}", flush=True)  # noqa: T201 - the contract
         while not stop.wait(0.5):
-            for child in (self._gateway, self._workers):
+            for child in (self.gateway, self._workers):
                 if not child.alive:
                     _say(f"the {child.name} died; starting it again")
                     child.restart()
 
+    def worker(self) -> Child:
+        """The workers' program; of our secrets it has one that is good for nothing else."""
+        given = {"FARM_WORKER_TOKEN": self._worker_token}
+        log = self._logs / "worker.log"
+        arguments = self._worker_arguments()
+        return Child("worker", arguments, log, given, without=NOT_FOR_WORKERS)
+
     def _worker_arguments(self) -> list[str]:
         settings = self._settings
-        arguments = ["--gateway", settings.worker_address or self._gateway.address]
+        arguments = ["--gateway", settings.worker_address or self.gateway.address]
         arguments += ["--device", settings.device, "--engine", settings.engine]
         if settings.dtype is not None:
             arguments += ["--dtype", settings.dtype]
@@ -245,12 +266,17 @@ class FarmProcesses:
     def _say_workers(self, stop: threading.Event) -> None:
         """Waits until the gateway lists an ACTIVE worker, and tells who there is."""
         deadline = time.monotonic() + _GATEWAY_READY_S
-        with Client(self._gateway.address, self._settings.token) as client:
+        with Client(self.gateway.address, self._settings.token) as client:
             while not stop.wait(0.1):
-                with contextlib.suppress(errors.Unreachable):
+                try:
                     active = [w for w in client.workers() if w.state == WorkerState.ACTIVE]
                     if active:
                         break
+                except errors.Unreachable:
+                    pass
+                except errors.Unauthenticated:  # it has tokens, and we were not given one
+                    _say("workers  ready; farm workers shows them to a token with scope operate")
+                    return
                 if time.monotonic() > deadline:
                     raise CommandFailed("the workers did not reach the gateway")
             else:

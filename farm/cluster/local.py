@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import structlog
 
 from farm.jobs.params import default_model
 from farm.render.hub import REPOSITORIES, fetch
+from farm.settings import NOT_FOR_WORKERS
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -30,8 +31,8 @@ _RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_worker_niceness": "0",  # 15 by default: everything else on the machine would go first
-    "RAY_AUTH_MODE": "token",
 }
+_RAY_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 class WorkersNotStarted(Exception):
@@ -91,11 +92,7 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
 
     Raises WorkersNotStarted, and ModelUnavailable for a model that cannot be fetched.
     """
-    for name, value in _RAY_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    if settings.ray_address is None:
-        # A secret of this cluster alone: Ray would otherwise keep one for all to read in $HOME.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    prepare_environment(os.environ, own_ray=settings.ray_address is None)
     import ray
     from ray import serve
 
@@ -143,6 +140,23 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
                 serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def prepare_environment(environ: MutableMapping[str, str], *, own_ray: bool) -> None:
+    """Sets what Ray is to know where nobody has, and takes what no worker is to know.
+
+    A Ray of our own wants a secret from whoever talks to it, a new one at every start; one that is
+    there already has its own way.
+    """
+    for name, value in _RAY_SETTINGS.items():
+        environ.setdefault(name, value)
+    if own_ray:
+        environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray would otherwise keep one for all to read in $HOME.
+        if not any(environ.get(name) for name in _RAY_TOKENS):
+            environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name in NOT_FOR_WORKERS:
+        environ.pop(name, None)
 
 
 def _run(app: Application, started: Started) -> DeploymentHandle[Any]:

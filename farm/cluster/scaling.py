@@ -34,7 +34,7 @@ class DemandPolicy:
     ) -> None:
         request = GetDemandRequest(model=model, group=told_group(group), shot_limit=max_workers)
         # Here, as Serve shows a policy's arguments to everybody.
-        token = Settings.load().find("token", None)
+        token = Settings.load().worker_token()
         self._watch = DemandWatch(gateway, token, request)
         weakref.finalize(self, self._watch.stop)  # Serve tells a policy nothing of its end
         self._bounds = Bounds(min_workers, max_workers, idle_s)

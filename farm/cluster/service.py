@@ -2,8 +2,8 @@
 
 `serveConfigV2` names one application a group: `import_path: farm.cluster.service:build`, `name:
 svdfarm-GROUP`, `route_prefix: /GROUP`, and `args` as in `ServiceArgs`. Its workers run on nodes
-that have the Ray resource `svdfarm-GROUP`. The farm's token is FARM_TOKEN in every Pod, the head's
-too.
+that have the Ray resource `svdfarm-GROUP`. Their token is FARM_WORKER_TOKEN, or else FARM_TOKEN,
+in every Pod, the head's too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class PodWorker(Worker):
     """A worker that has its token from its own Pod: Serve keeps what an application is given."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        token = Settings.load().find("token", None)
+        token = Settings.load().worker_token()
         super().__init__(replace(config, token=token, group=told_group(config.group)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:  # addresses are read where only the client is installed
     from sqlalchemy import URL
 
     from farm.store.bucket import Bucket
+
+
+_TOKEN = re.compile(r"[!-~]{16,}")
 
 
 class ConfigInvalid(ValueError):
@@ -58,6 +62,8 @@ class Limits:
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
     concurrent_image_decodes: int = 2  # up to 0.4 GB each
+    http_requests_per_s: float = 100.0  # of one address
+    http_burst: float = 200.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,9 @@ class GatewayConfig:
     artifacts: Bucket | None = None  # None: a folder in `data`
     direct_upload: bool = False  # workers put their videos into the bucket themselves
     worker_address: Address | None = None  # None: workers come to `address`
-    token: str | None = None
+    token: str | None = None  # the farm's own, good for everything
+    worker_token: str | None = None  # good for workers, and nothing else
+    open_metrics: bool = False  # /metrics wants no token
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     share_cache: bool = False  # a tenant's shot may share the video of another's
@@ -97,16 +105,25 @@ class GatewayConfig:
                 "--direct-upload needs a bucket that workers can upload to: give one with "
                 "--artifacts s3://BUCKET/PREFIX, or leave it out"
             )
-        for address in (self.address, self.worker_address, self.http):
-            if address and not address.is_loopback and not self.token:
-                raise ConfigInvalid(
-                    f"{address} can be reached from other machines and no token is set: set "
-                    "FARM_TOKEN to a secret of your own, or bind to 127.0.0.1"
-                )
         if not self.address.is_loopback and self.worker_address is None:
             raise ConfigInvalid(
                 f"{self.address} can be reached from other machines: give the workers a port of "
                 "their own with --worker-address, such as 0.0.0.0:50052"
             )
-        if self.token is not None and len(self.token) < 16:
-            raise ConfigInvalid("FARM_TOKEN is shorter than 16 characters; use a long random one")
+        for name, token in (("FARM_TOKEN", self.token), ("FARM_WORKER_TOKEN", self.worker_token)):
+            if token is not None and not _TOKEN.fullmatch(token):
+                raise ConfigInvalid(
+                    f"{name} cannot be used: allowed are 16 or more printable ASCII characters "
+                    "without spaces, as no client could send others; use a long random one"
+                )
+        if self.token is not None and self.token == self.worker_token:
+            raise ConfigInvalid(
+                "FARM_WORKER_TOKEN is the same as FARM_TOKEN: give workers one of their own, which "
+                "is good for nothing else, or set FARM_TOKEN alone"
+            )
+
+    @property
+    def exposed(self) -> Address | None:
+        """An address that other machines can reach; None where there is none."""
+        addresses = (self.address, self.worker_address, self.http)
+        return next((a for a in addresses if a is not None and not a.is_loopback), None)

@@ -13,7 +13,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from farm.gateway.config import Address
+from farm.gateway.access import routes
+from farm.gateway.config import Address, GatewayConfig
+from farm.gateway.http_gate import Gate
+from farm.gateway.http_protocol import HEADER_LIMIT_BYTES, KEEP_ALIVE_S, LimitedProtocol
+from farm.gateway.keyring import Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
 
@@ -27,11 +31,37 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics) -> HttpServer:
-    """Answers /healthz, 200 while `serving`, else 503, and /metrics, both to everybody.
+def http_server(
+    serving: Callable[[], bool],
+    scraper: Scraper,
+    metrics: Metrics,
+    keyring: Keyring,
+    address: Address,
+    config: GatewayConfig,
+) -> HttpServer:
+    """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for.
 
     Run it with `serve(sockets=[...])`.
     """
+    table = routes(open_metrics=config.open_metrics)
+    gate = Gate(http_app(serving, scraper), keyring, table, address, config.limits)
+    return HttpServer(
+        uvicorn.Config(
+            _Counted(gate, metrics, set(table)),
+            http=LimitedProtocol,
+            h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            proxy_headers=False,  # who a caller says it is counts for nothing
+            server_header=False,
+            log_config=None,
+            access_log=False,
+            ws="none",
+        )
+    )
+
+
+def http_app(serving: Callable[[], bool], scraper: Scraper) -> Starlette:
+    """The routes, which `farm.gateway.access.ROUTES` says who may ask for."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if serving() else PlainTextResponse("stopping\n", 503)
@@ -40,9 +70,7 @@ def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics)
         text, media_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": media_type})
 
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
-    counted = _Counted(app, metrics, {"/healthz", "/metrics"})
-    return HttpServer(uvicorn.Config(counted, log_config=None, access_log=False, ws="none"))
+    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
 
 
 class _Counted:

@@ -13,6 +13,7 @@ from farm.store.records import ShotKey
 _JOB = re.compile(r"jobs/([a-z0-9]{1,32})")
 _SHOT = re.compile(r"jobs/([a-z0-9]{1,32})/shots/([1-9][0-9]{0,5})")
 _WORKER = re.compile(r"workers/([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})")
+_TOKEN = re.compile(r"tokens/([0-9a-f]{1,16})", re.ASCII)
 _IMAGE = re.compile(r"images/([0-9a-f]{64})")
 
 
@@ -73,6 +74,14 @@ def tenant(name: str, field: str = "name") -> str:
     if plain == name or not is_name(plain):
         raise invalid(field, f"is {name[:100]!r}; allowed: tenants/ and {NAMES}")
     return plain
+
+
+def token_id(name: str) -> str:
+    """The id in `tokens/{token}`; never told, as it may be a whole token that was pasted."""
+    match = _TOKEN.fullmatch(name)
+    if match is None:
+        raise invalid("name", "is no token's name; allowed: tokens/ID, as farm token list shows it")
+    return match[1]
 
 
 def request_id(text: str) -> str | None:

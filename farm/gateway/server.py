@@ -14,13 +14,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from farm.gateway.auth import TokenAuth
+from farm.gateway.auth import Auth
 from farm.gateway.calls import CountedCalls
 from farm.gateway.collector import Collector
 from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
+from farm.gateway.keyring import FarmTokens, Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
 from farm.gateway.quotas import Limited, Quotas
@@ -29,17 +30,21 @@ from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
 from farm.gateway.tenant_service import TenantService
+from farm.gateway.token_service import TokenService
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.deliveries import DELIVERIES
+from farm.store.errors import StoreError
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.tenants import TENANTS
+from farm.store.tokens import TOKENS
 from farm.store.workers import WORKERS
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
     tenant_service_pb2_grpc,
+    token_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
 
@@ -51,6 +56,7 @@ USER_SERVICES = (
     "svdfarm.v1.RenderService",
     "svdfarm.v1.TenantService",
     "svdfarm.v1.WorkerService",
+    "svdfarm.v1.TokenService",
 )
 WORKER_SERVICES = ("svdfarm.v1.SessionService",)
 
@@ -64,6 +70,8 @@ class Gateway:
         self._workers = Workers()
         self._feed = Feed()
         room = Room(config.data, config.disk_reserve_bytes)
+        given = FarmTokens(config.token, config.worker_token, loopback=config.exposed is None)
+        self._keyring = Keyring(store, given)
         self._metrics = Metrics()
         self._scraper = Scraper(self._metrics, store, self._workers, self._feed)
         self._dispatcher = Dispatcher(
@@ -120,6 +128,8 @@ class Gateway:
         self._store.database.on_commit = on_loop(self._on_commit)
         self._store.database.on_news = on_loop(self._on_news)
         await self._quotas.load()
+        await self._keyring.load()
+        self._check_guarded()
         await self._start_http()
         users = self._new_server()
         render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
@@ -129,11 +139,14 @@ class Gateway:
         tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(
             TenantService(self._store, self._config.limits), users
         )
+        token_service_pb2_grpc.add_TokenServiceServicer_to_server(
+            TokenService(self._store, self._keyring, self._config.limits), users
+        )
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
         if self._config.worker_address is not None:
             session_server, names = self._new_server(), USER_SERVICES
-            self._serve_health(session_server, WORKER_SERVICES)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, session_server)
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(
             self._sessions, session_server
         )
@@ -149,6 +162,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._collector.run()))
         self._tasks.append(asyncio.create_task(self._notifier.run()))
         self._tasks.append(asyncio.create_task(self._quotas.run()))
+        self._tasks.append(asyncio.create_task(self._keyring.run()))
         for name in ("", *USER_SERVICES, *WORKER_SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
@@ -170,6 +184,8 @@ class Gateway:
             task.cancel()
         self._scraper.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            await self._keyring.note_uses()
         await asyncio.to_thread(self._store.close)
 
     def _on_commit(self, changed: set[str]) -> None:
@@ -177,13 +193,16 @@ class Gateway:
 
     def _on_news(self, changed: frozenset[str] | None) -> None:
         """Other gateways changed these jobs, or workers, or, with None, perhaps any."""
-        self._wake({WORKERS, DELIVERIES, TENANTS} if changed is None else changed)
+        everything = {WORKERS, DELIVERIES, TENANTS, TOKENS}
+        self._wake(everything if changed is None else changed)
         self._dispatcher.look_after(changed)
 
     def _wake(self, changed: Collection[str]) -> None:
         if WORKERS in changed:
             self._feed.wake_all()  # what a job waits for may have come, or gone
             self._roster.look()
+        if TOKENS in changed:
+            self._keyring.look()
         if DELIVERIES in changed:
             self._notifier.wake()
         if TENANTS in changed:
@@ -192,6 +211,16 @@ class Gateway:
         for job_id in changed:
             self._feed.wake(job_id)
         self._dispatcher.wake()
+
+    def _check_guarded(self) -> None:
+        exposed = self._config.exposed
+        if exposed is not None and not self._keyring.lets_operators_in:
+            raise ConfigInvalid(
+                f"{exposed} can be reached from other machines, and no token is set: set "
+                "FARM_TOKEN to a secret of your own, or make the farm's first token before its "
+                "start (farm token create NAME --scope operate --offline, with its --data or "
+                "--database), or bind to 127.0.0.1"
+            )
 
     async def _start_http(self) -> None:
         # uvicorn would end the process where the port is taken: the socket is ours.
@@ -202,14 +231,24 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
-        self._http = http_server(lambda: self._serving, self._scraper, self._metrics)
+        self._http = http_server(
+            lambda: self._serving,
+            self._scraper,
+            self._metrics,
+            self._keyring,
+            self.http,
+            self._config,
+        )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
-        refusing = [TokenAuth(self._config.token)] if self._config.token else []
         server = grpc.aio.server(
-            interceptors=[CountedCalls(self._metrics.rpcs), *refusing, Limited(self._quotas)],
+            interceptors=[
+                CountedCalls(self._metrics.rpcs),
+                Auth(self._keyring),
+                Limited(self._quotas),
+            ],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

@@ -168,6 +168,10 @@ def _as_refusal(error: Exception) -> Refusal | None:
         case store_errors.QuotaExceeded():
             numbers = {"limit": f"{error.limit:.15g}", "used": f"{error.used:.15g}"}
             return Refusal(code.RESOURCE_EXHAUSTED, str(error), error.reason, numbers)
+        case store_errors.NoOperatorToken():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "NO_OPERATOR_TOKEN")
+        case store_errors.LastOperatorToken():
+            return Refusal(code.FAILED_PRECONDITION, str(error), "LAST_OPERATOR_TOKEN")
         case TimeoutError():
             return Refusal(code.DEADLINE_EXCEEDED, "the call took too long", "DEADLINE_EXCEEDED")
         case store_errors.StoreAway():

@@ -13,7 +13,9 @@ StoreError
 ├── JobCancelling      a job that is being cancelled cannot be asked for anything else
 ├── ShotNotRequeued    a shot that was named for a requeue ended otherwise
 ├── TenantExists       a tenant of this name was created before
-└── QuotaExceeded      a tenant has taken what it may
+├── QuotaExceeded      a tenant has taken what it may
+├── NoOperatorToken    a first token that would lock operators out
+└── LastOperatorToken  the last token that lets operators in cannot be revoked
 """
 
 from __future__ import annotations
@@ -96,6 +98,27 @@ class QuotaExceeded(StoreError):
         self.reason = reason
         self.limit = limit
         self.used = used
+
+
+class NoOperatorToken(StoreError):
+    """A first token after which no operator could get in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the first token of a farm has to have scope operate and never expire: with it, calls "
+            "without a token end. Create such a one first and keep it, then this one"
+        )
+
+
+class LastOperatorToken(StoreError):
+    """The last token that lets operators in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no operator could get in without this token: create another one with scope operate "
+            "that never expires, and revoke this one with it. To end all tokens revoke the others "
+            "first; a farm that other machines reach keeps one, or has FARM_TOKEN set"
+        )
 
 
 def is_disk_full(error: BaseException | None) -> bool:

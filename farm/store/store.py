@@ -78,7 +78,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             lock = None
             if database_url is None:
-                lock = _lock(folder / "lock")
+                lock = lock_folder(folder)
                 undo.callback(os.close, lock)
             spool = Spool.open(folder / "spool")
             undo.callback(spool.close)
@@ -194,15 +194,18 @@ def _full_disk_told(folder: Path) -> Iterator[None]:
         raise
 
 
-def _lock(path: Path) -> int:
-    # The system drops the lock with the process, however it ends.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def lock_folder(folder: Path) -> int:
+    """Keeps others out of a data folder with a SQLite file. Raises StoreLocked.
+
+    What it returns is to be closed; the system drops the lock with the process, however it ends.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise StoreLocked(
-            f"another gateway is using {path.parent}: stop it, or give this one a folder of its "
+            f"another gateway is using {folder}: stop it, or give this one a folder of its "
             "own with --data"
         ) from None
     return descriptor

@@ -9,7 +9,8 @@ from __future__ import annotations
 import typer
 
 from farm.cli.options import Address, AsJson, Token
-from farm.cli.server import DEFAULT_HTTP, Data, Device, Http, Model, check_choice, data_folder
+from farm.cli.server import check_choice, data_folder
+from farm.cli.server_options import DEFAULT_HTTP, Data, Device, Http, Model
 from farm.settings import DEFAULT_ADDRESS, Flags, Settings, hub_token_set
 
 

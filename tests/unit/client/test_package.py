@@ -41,20 +41,24 @@ def test_the_public_names_are_exactly_these_errors_and_values() -> None:
         "Estimate",
         "Failure",
         "FinishedVideo",
+        "Identity",
         "Job",
         "JobHandle",
         "JobState",
         "LogLine",
         "Model",
         "NewShot",
+        "NewToken",
         "Progress",
         "Pruned",
         "RenderParams",
+        "Scope",
         "Shot",
         "ShotState",
         "Tenant",
         "TenantLimits",
         "TenantUsage",
+        "Token",
         "Video",
         "Violation",
         "Worker",
@@ -105,8 +109,9 @@ def test_an_address_that_is_none_is_refused_before_any_call(address: str) -> Non
         svdfarm.Client(address)
 
 
-def test_a_token_with_a_line_end_is_refused_and_not_shown() -> None:
+@pytest.mark.parametrize("token", ["secret\n", "secret ", "sécret", "sec\x00ret"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(svdfarm.Rejected) as caught:
-        svdfarm.Client(token="secret\n")
+        svdfarm.Client(token=token)
 
-    assert "secret" not in str(caught.value)
+    assert token.strip() not in str(caught.value)

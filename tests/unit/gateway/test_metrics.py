@@ -40,10 +40,9 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 class Seen:
     """One look at /metrics."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        request = urllib.request.Request(
-            f"http://{gateway.http}/metrics", headers={"Accept": OPEN_METRICS}
-        )
+    def __init__(self, gateway: Gateway, token: str = "") -> None:
+        headers = {"Accept": OPEN_METRICS, "Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"http://{gateway.http}/metrics", headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.headers["content-type"].startswith("application/openmetrics-text")
             self.text = answer.read().decode()
@@ -256,7 +255,7 @@ def test_a_refused_caller_is_counted(tmp_path: Path) -> None:
             Caller(channel).job("jobs/none")
         with pytest.raises(grpc.RpcError):
             channel.unary_unary("/my.own/Name")(b"")
-        seen = Seen(gateway)
+        seen = Seen(gateway, "0123456789abcdef")
     method = "svdfarm.v1.RenderService/GetJob"
     assert seen("svdfarm_rpcs_total", method=method, code="UNAUTHENTICATED") == 1
     assert "my.own" not in seen.text

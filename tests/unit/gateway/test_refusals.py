@@ -24,7 +24,7 @@ from tests.running import LOOPBACK, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller, reason
 
 Metadata = tuple[tuple[str, str], ...]
-TOKEN = "a long enough secret of a test"
+TOKEN = "a-long-enough-secret-of-a-test"
 
 
 def violations(error: grpc.RpcError) -> dict[str, str]:
@@ -228,22 +228,27 @@ def test_workers_have_a_port_of_their_own(tmp_path: Path) -> None:
                 assert caller.watch(job.name)[-1].job.succeeded_shot_count == 1
 
 
-EVERYWHERE = Address("0.0.0.0", 50051)
+EVERYWHERE = Address("0.0.0.0", 0)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"address": EVERYWHERE}, "no token is set"),
-        ({"address": LOOPBACK, "worker_address": EVERYWHERE}, "no token is set"),
-        ({"address": LOOPBACK, "http": EVERYWHERE}, "no token is set"),
         ({"address": EVERYWHERE, "token": TOKEN}, "--worker-address"),
-        ({"address": LOOPBACK, "token": "short"}, "16 characters"),
+        ({"address": LOOPBACK, "token": "short"}, "FARM_TOKEN cannot be used: allowed are 16"),
+        ({"address": LOOPBACK, "token": "sixteen and spaces"}, "without spaces"),
+        ({"address": LOOPBACK, "token": "sixteen-and-ümlauts"}, "ASCII"),
+        ({"address": LOOPBACK, "worker_token": "short"}, "FARM_WORKER_TOKEN cannot be used"),
+        ({"address": LOOPBACK, "token": TOKEN, "worker_token": TOKEN}, "one of their own"),
     ],
 )
-def test_an_open_door_is_refused(tmp_path: Path, settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigInvalid, match=words):
+def test_a_setting_that_opens_a_door_is_refused(
+    tmp_path: Path, settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match=words) as refused:
         GatewayConfig(**{"http": LOOPBACK, "data": tmp_path, **settings})  # type: ignore[arg-type]
+    for secret in settings.values():
+        assert not isinstance(secret, str) or secret not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", ":50051", "a:b", "a:99999", "127.0.0.1:-1"])

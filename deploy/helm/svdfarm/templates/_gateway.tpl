@@ -20,6 +20,10 @@ spec:
         - {name: FARM_ADDRESS, value: "0.0.0.0:50051"}
         - {name: FARM_WORKER_ADDRESS, value: "0.0.0.0:50052"}
         - {name: FARM_HTTP, value: "0.0.0.0:8080"}
+        {{- if .Values.monitoring.podMonitors.enabled }}
+        # Prometheus brings no token; the NetworkPolicy says who reaches the port.
+        - {name: FARM_OPEN_METRICS, value: "true"}
+        {{- end }}
         - {name: FARM_DATA, value: /data}
         - {name: FARM_STALL_TIMEOUT, value: {{ .Values.gateway.stallTimeout | quote }}}
         - {name: FARM_DISK_RESERVE, value: {{ .Values.gateway.diskReserve | quote }}}

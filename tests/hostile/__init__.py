@@ -1,0 +1,1 @@
+"""A hostile world: who may do what, and what nobody may."""
