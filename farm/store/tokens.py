@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
 
 from farm.jobs.access import Scope
-from farm.store import schema
+from farm.store import schema, tenants
 from farm.store.errors import LastOperatorToken, NoOperatorToken, NotFound
 from farm.store.moves import wake_watchers
 
@@ -58,7 +58,13 @@ class WaysIn:
 
 
 def create(conn: Connection, new: NewToken, now_s: float, ways_in: WaysIn) -> Token:
-    """Keeps a new token. Raises NoOperatorToken for a first one that locks operators out."""
+    """Keeps a new token.
+
+    Raises NoOperatorToken for a first one that locks operators out, NotFound for a tenant that is
+    not there.
+    """
+    if not tenants.exists(conn, new.tenant):
+        raise NotFound("tenant", f"tenants/{new.tenant}")
     if not ways_in.farm_token and not new.keeps_operators_in and not _count(conn):
         raise NoOperatorToken
     row = {

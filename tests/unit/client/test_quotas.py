@@ -12,32 +12,35 @@ from typing import Any
 
 import pytest
 
-import farm.gateway.calling
 from farm.gateway.server import Gateway
-from farm.jobs import access
-from farm.jobs.access import Scope
 from farm.jobs.tenants import Limits, Tenant
 from farm.store import tenants
 from svdfarm import AsyncClient, Client, DeadlineExceeded, NewShot, RenderParams, ResourceExhausted
 from tests.running import IMAGES, eventually, running_gateway, running_worker
+from tests.unit.gateway.tenancy import FARM_TOKEN, add_tenant
 
 PARAMS = RenderParams(width_px=64, height_px=64, frame_count=3, step_count=2)
-A = access.Caller("a", frozenset({Scope.RENDER}))
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A farm with one worker, where everybody is tenant a."""
-    monkeypatch.setattr(farm.gateway.calling, "LOCAL_OPERATOR", A)
-    with running_gateway(tmp_path / "data") as gateway:
-        gateway._store.database.submit(tenants.create, Tenant("a"), 0.0).result()
-        with running_worker(str(gateway.address), tmp_path):
-            yield gateway
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A farm with one worker."""
+    with (
+        running_gateway(tmp_path / "data", token=FARM_TOKEN) as gateway,
+        running_worker(str(gateway.address), tmp_path, token=FARM_TOKEN),
+    ):
+        yield gateway
 
 
 @pytest.fixture
-def client(gateway: Gateway) -> Iterator[Client]:
-    with Client(str(gateway.address)) as client:
+def token(gateway: Gateway) -> str:
+    """Of tenant a."""
+    return add_tenant(gateway, "a")
+
+
+@pytest.fixture
+def client(gateway: Gateway, token: str) -> Iterator[Client]:
+    with Client(str(gateway.address), token) as client:
         yield client
 
 
@@ -71,10 +74,10 @@ def test_videos_are_saved_as_they_come_with_one_stream_at_a_time(
 
 
 async def test_videos_are_saved_beside_each_other_with_one_stream_at_a_time(
-    gateway: Gateway, out: Path
+    gateway: Gateway, token: str, out: Path
 ) -> None:
     limit(gateway, max_streams=1)
-    async with AsyncClient(str(gateway.address)) as client:
+    async with AsyncClient(str(gateway.address), token) as client:
         job = await client.submit(shots(4))
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             async for video in job.videos():
@@ -90,10 +93,10 @@ def test_threads_share_one_stream(gateway: Gateway, client: Client, out: Path) -
         assert len({saved.result(60) for saved in saving}) == 4
 
 
-def test_a_job_of_many_images_waits_for_its_requests(gateway: Gateway) -> None:
+def test_a_job_of_many_images_waits_for_its_requests(gateway: Gateway, token: str) -> None:
     limit(gateway, max_requests_per_minute=600)
     told: list[float] = []
-    with Client(str(gateway.address), on_waiting=lambda _, s: told.append(s)) as waiting:
+    with Client(str(gateway.address), token, on_waiting=lambda _, s: told.append(s)) as waiting:
         list(waiting.jobs())
         gateway._quotas._buckets["a"].left = 0.0  # what may come at once is spent
         job = waiting.submit(shots(10))  # 21 requests, ten a second
@@ -109,11 +112,11 @@ def test_a_watch_waits_for_a_stream_until_its_deadline(gateway: Gateway, client:
     assert job.wait(timeout_s=20).state.final
 
 
-def test_an_upload_waits_for_anothers_stream(gateway: Gateway) -> None:
+def test_an_upload_waits_for_anothers_stream(gateway: Gateway, token: str) -> None:
     limit(gateway, max_streams=1)
     waits, address = threading.Event(), str(gateway.address)
     with (
-        Client(address, on_waiting=lambda *_: waits.set()) as other,
+        Client(address, token, on_waiting=lambda *_: waits.set()) as other,
         ThreadPoolExecutor(1) as pool,
     ):
         with gateway_stream(gateway):
