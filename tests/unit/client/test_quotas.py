@@ -144,3 +144,19 @@ def test_what_no_waiting_helps_is_told_at_once(
 def gateway_stream(gateway: Gateway) -> Any:
     """As if somebody else of the tenant held a stream open."""
     return gateway._quotas.stream("a")
+
+
+def test_a_watch_makes_way_for_a_download_while_its_job_goes_on(
+    gateway: Gateway, client: Client, out: Path
+) -> None:
+    limit(gateway, max_streams=1)
+    nobody_serves = NewShot(IMAGES / "rocket.jpg", RenderParams(model="svd-xt"))
+    job = client.submit([*shots(1), nobody_serves])
+    videos = job.videos(timeout_s=60)
+    with ThreadPoolExecutor(1) as pool:
+        saving = pool.submit(next(videos).save, out)
+        try:
+            assert saving.result(20).name == "s0.mp4"
+        finally:
+            job.cancel()
+        assert list(videos) == []
