@@ -55,9 +55,12 @@ def judge_gateway(address: Address, bound: Bound, answer: Answer | None) -> list
     match answer.error:
         case None:
             return [_gateway(address, answer.workers), *map(judge_worker, answer.workers)]
+        case errors.Unauthenticated(reason="SCOPE_MISSING"):
+            told = "its workers are for a token with scope operate"
+            return [ok("gateway", f"a farm answers at {address} and knows the token; {told}")]
         case errors.Unauthenticated():
-            found = f"the farm at {address} refuses the token, or wants one"
-            advice = "Set FARM_TOKEN to the one that it was started with."
+            found = f"the farm at {address} refuses the token, or wants one: {answer.error}"
+            advice = "Set FARM_TOKEN to the one that you were given."
         case errors.Rejected():
             found, advice = str(answer.error), "Correct FARM_TOKEN, or the address."
         case errors.FarmFailed() | errors.ResourceExhausted():
