@@ -28,6 +28,7 @@ import grpc.aio
 from svdfarm import handshake
 from svdfarm.errors import Rejected
 from svdfarm.patience import OnWaiting, Patience
+from svdfarm.streams import Streams, Watch
 from svdfarm.target import Target
 from svdfarm.tls import Tls
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
@@ -37,6 +38,7 @@ from svdfarm.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 CALL_TIMEOUT_LIMIT_S = 120.0
 AT_ONCE = 8  # uploads
+_LOOK_AGAIN_S = 0.05
 _OPTIONS = (
     ("grpc.max_receive_message_length", 20 * 2**20),
     ("grpc.max_send_message_length", 20 * 2**20),
@@ -91,7 +93,7 @@ class Settings:
 
 
 class Connection(ABC):
-    """Every unary call has a deadline; only UNAVAILABLE is retried.
+    """Every unary call has a deadline; retried are UNAVAILABLE and quotas that free themselves.
 
     Connects lazily: an address where nobody listens fails at the first call.
     """
@@ -100,6 +102,7 @@ class Connection(ABC):
         self.settings = settings
         token = settings.token
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.streams = Streams()
 
     @cached_property
     def render(self) -> RenderServiceStub:
@@ -134,7 +137,8 @@ class Connection(ABC):
         requests: Callable[[], Iterator[Request]],
     ) -> Response:
         """The answer to a stream of requests, which `requests` makes anew for every try."""
-        return await self._retry(lambda: self._answer(method, requests(), CALL_TIMEOUT_LIMIT_S))
+        with self.streams.other():
+            return await self._retry(lambda: self._answer(method, requests(), CALL_TIMEOUT_LIMIT_S))
 
     @asynccontextmanager
     async def stream(
@@ -143,16 +147,27 @@ class Connection(ABC):
         request: Request,
         *,
         timeout_s: float | None = None,
+        watch: Watch | None = None,
     ) -> AsyncIterator[AsyncIterator[Response]]:
         """The responses, raising grpc.RpcError; cancelled on the way out, whatever happened.
 
-        An abandoned stream would stay open at both ends (grpc#43462).
+        An abandoned stream would stay open at both ends (grpc#43462). One of a `watch` may end
+        before: see `Watch.gave_way`.
         """
         call = method(request, timeout=timeout_s, metadata=self._metadata)
+        if watch is not None:
+            watch.begin(call)
         try:
             yield self._responses(call)
         finally:
+            if watch is not None:
+                watch.end()
             call.cancel()
+
+    async def let_others_go_first(self) -> None:
+        """Waits while there are uploads or downloads of this connection."""
+        while self.streams.others_wanted:
+            await self._sleep(_LOOK_AGAIN_S)
 
     def patience(self, deadline: float | None = None) -> Patience:
         """A fresh measure of how long the farm may be away."""
@@ -163,6 +178,7 @@ class Connection(ABC):
             lambda: self.aside(lambda: handshake.problem(self.settings.target)),
             deadline,
             self.settings.on_waiting,
+            self.streams,
         )
 
     @property

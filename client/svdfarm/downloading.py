@@ -38,28 +38,29 @@ async def receive(
         digest.update(data)
         keep(data)
 
-    while received < video.size_bytes:
-        before = received
-        request = rpc.DownloadVideoRequest(name=video.name, offset_bytes=received)
-        async with connection.stream(connection.render.DownloadVideo, request) as responses:
-            try:
-                async for response in responses:
-                    patience.renew()
-                    received += len(response.data)
-                    if received > video.size_bytes:
+    with connection.streams.other():
+        while received < video.size_bytes:
+            before = received
+            request = rpc.DownloadVideoRequest(name=video.name, offset_bytes=received)
+            async with connection.stream(connection.render.DownloadVideo, request) as responses:
+                try:
+                    async for response in responses:
+                        patience.renew()
+                        received += len(response.data)
+                        if received > video.size_bytes:
+                            raise DownloadBroken(
+                                f"{video.name}: more than its {video.size_bytes} bytes arrived"
+                            )
+                        await connection.aside(partial(take, response.data))
+                        if progress is not None:
+                            progress(received, video.size_bytes)
+                except grpc.RpcError as error:
+                    await patience.bear(error)
+                else:
+                    if received == before:
                         raise DownloadBroken(
-                            f"{video.name}: more than its {video.size_bytes} bytes arrived"
+                            f"{video.name}: only {received} of {video.size_bytes} bytes arrived"
                         )
-                    await connection.aside(partial(take, response.data))
-                    if progress is not None:
-                        progress(received, video.size_bytes)
-            except grpc.RpcError as error:
-                await patience.bear(error)
-            else:
-                if received == before:
-                    raise DownloadBroken(
-                        f"{video.name}: only {received} of {video.size_bytes} bytes arrived"
-                    )
     if digest.hexdigest() != video.sha256:
         raise DownloadBroken(
             f"{video.name}: sha256 {digest.hexdigest()} arrived, the farm has {video.sha256}"
@@ -70,16 +71,17 @@ async def receive_image(connection: Connection, sha256: str) -> bytes:
     """The bytes of an image that the farm has. Raises NotFound, DownloadBroken."""
     patience = connection.patience()
     request = rpc.DownloadImageRequest(name=f"images/{sha256}")
-    while True:  # at most 16 MiB: from the start again after a break
-        async with connection.stream(connection.render.DownloadImage, request) as responses:
-            try:
-                data = b"".join([response.data async for response in responses])
-            except grpc.RpcError as error:
-                await patience.bear(error)
-                continue
-        if (found := hashlib.sha256(data).hexdigest()) != sha256:
-            raise DownloadBroken(f"images/{sha256}: sha256 {found} arrived")
-        return data
+    with connection.streams.other():
+        while True:  # at most 16 MiB: from the start again after a break
+            async with connection.stream(connection.render.DownloadImage, request) as responses:
+                try:
+                    data = b"".join([response.data async for response in responses])
+                except grpc.RpcError as error:
+                    await patience.bear(error)
+                    continue
+            if (found := hashlib.sha256(data).hexdigest()) != sha256:
+                raise DownloadBroken(f"images/{sha256}: sha256 {found} arrived")
+            return data
 
 
 async def save(

@@ -103,7 +103,21 @@ class ImageRejected(Rejected):
 
 
 class ResourceExhausted(SvdfarmError):
-    """A limit of the farm is reached; try again later."""
+    """A limit of the farm is reached; try again later.
+
+    `retry_after_s` is set where the farm says when: of such limits only a deadline is told here.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(SvdfarmError):

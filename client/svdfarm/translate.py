@@ -48,6 +48,13 @@ def translate(error: grpc.RpcError, address: str) -> errors.SvdfarmError:
             reason=details.reason,
             metadata=details.metadata,
         )
+    elif kind is errors.ResourceExhausted:
+        return errors.ResourceExhausted(
+            message,
+            reason=details.reason,
+            metadata=details.metadata,
+            retry_after_s=details.retry_after_s,
+        )
     return kind(message, reason=details.reason, metadata=details.metadata)
 
 
@@ -59,6 +66,7 @@ class _Details:
         self.reason = ""
         self.metadata: dict[str, str] = {}
         self.violations: list[errors.Violation] = []
+        self.retry_after_s: float | None = None
         try:
             # What a channel raises is a grpc.Call too, which its types do not say.
             state = rpc_status.from_call(cast(grpc.Call, error))
@@ -66,9 +74,12 @@ class _Details:
             return
         for detail in state.details if state else ():
             info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
             if detail.Unpack(info):
                 self.reason, self.metadata = info.reason, dict(info.metadata)
             elif detail.Unpack(request):
                 self.violations += [
                     errors.Violation(v.field, v.description) for v in request.field_violations
                 ]
+            elif detail.Unpack(retry):
+                self.retry_after_s = max(0.0, retry.retry_delay.ToNanoseconds() / 1e9)

@@ -29,33 +29,44 @@ async def watch(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     patience = connection.patience(deadline)
     token, ended = "", False
-    while not ended:
-        request = rpc.WatchJobRequest(name=name, resume_token=token, previews=previews)
-        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        method = connection.render.WatchJob
-        async with connection.stream(method, request, timeout_s=left_s) as responses:
-            try:
-                async for response in responses:
-                    patience.renew()
-                    token = response.resume_token or token
-                    event = _event(response)
-                    if isinstance(event, Job):
-                        ended = event.state.final
-                    if event is not None:
-                        yield event
-            except grpc.RpcError as error:
-                if deadline is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise DeadlineExceeded(
-                        f"{name} has not ended within {timeout_s:g} s"
-                    ) from error
-                if token and error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                    token = ""  # too old: everything comes once more, whole
-                elif not ended:
-                    await patience.bear(error)
-            else:
-                if not ended:
-                    told = FarmFailed(f"the farm stopped telling of {name}, which goes on")
-                    await patience.pause(told)
+    with connection.streams.watch() as place:
+        while not ended:
+            request = rpc.WatchJobRequest(name=name, resume_token=token, previews=previews)
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            method = connection.render.WatchJob
+            async with connection.stream(
+                method, request, timeout_s=left_s, watch=place
+            ) as responses:
+                try:
+                    async for response in responses:
+                        patience.renew()
+                        token = response.resume_token or token
+                        event = _event(response)
+                        if isinstance(event, Job):
+                            ended = event.state.final
+                        if event is not None:
+                            yield event
+                except (grpc.RpcError, FarmFailed) as error:
+                    if place.gave_way:
+                        await connection.let_others_go_first()
+                    elif isinstance(error, FarmFailed):
+                        raise
+                    elif deadline is not None and _is_late(error):
+                        raise DeadlineExceeded(
+                            f"{name} has not ended within {timeout_s:g} s"
+                        ) from error
+                    elif token and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                        token = ""  # too old: everything comes once more, whole
+                    elif not ended:
+                        await patience.bear(error)
+                else:
+                    if not ended:
+                        told = FarmFailed(f"the farm stopped telling of {name}, which goes on")
+                        await patience.pause(told)
+
+
+def _is_late(error: grpc.RpcError) -> bool:
+    return bool(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def _event(response: rpc.WatchJobResponse) -> Job | Shot | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,4 +100,5 @@ def unreachable(error: errors.Unreachable) -> str:
 
 def _say_waiting(reason: str, limit_s: float) -> None:
     if sys.stderr.isatty():
-        print(f"{reason}; trying for {limit_s:g} s", file=sys.stderr)  # noqa: T201
+        limit = f"trying for {limit_s:g} s" if math.isfinite(limit_s) else "waiting until then"
+        print(f"{reason}; {limit}", file=sys.stderr)  # noqa: T201

@@ -71,6 +71,10 @@ def create(
     from farm.cli import as_json as json_lines
     from farm.cli import connecting
 
+    if not tenant:
+        raise CommandFailed(
+            "--tenant is ''; allowed: a tenant's name, as farm tenant list shows it"
+        )
     ttl_s = read_duration_s(expires, "--expires") if expires is not None else None
     if offline:
         from farm.cli.offline import create_token

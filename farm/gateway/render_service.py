@@ -10,7 +10,7 @@ import grpc
 import structlog
 from google.protobuf.empty_pb2 import Empty
 
-from farm.gateway import intake, names
+from farm.gateway import intake, names, notices
 from farm.gateway.calling import who
 from farm.gateway.collector import Collector
 from farm.gateway.config import Limits
@@ -30,9 +30,9 @@ from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
-from farm.jobs.states import JobState, ShotState
+from farm.jobs.states import ShotState
 from farm.jobs.webhooks import Webhooks
-from farm.store import attempts, cached, deliveries, history, inputs, jobs, quotas, tenants
+from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
 from farm.store.errors import NotFound
 from farm.store.records import Job, NewJob, Shot, image_key
 from farm.store.requeue import requeue_job
@@ -352,8 +352,14 @@ class RenderService(pb_grpc.RenderServiceServicer):
             await self._store.database.write(cached.forget, shot.video.key)
             raise NotFound("video", request.name) from error
 
+    def _low_disk(self) -> str:
+        """What is wrong with the disk, or "". A tenant does not learn how full others are."""
+        problem = self._room.problem()
+        told = "the farm's disk is low: try again later, or ask an operator"
+        return problem if not problem or who().sees is None else told
+
     def _check_room(self) -> None:
-        if problem := self._room.problem():
+        if problem := self._low_disk():
             raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, problem, "DISK_LOW")
 
     def _shot_to_wire(self, shot: Shot) -> resources_pb2.Shot:
@@ -377,18 +383,4 @@ class RenderService(pb_grpc.RenderServiceServicer):
         return self._default_model or next(iter(await self._roster.served()), SVD_XT.name)
 
     async def _notice(self, job: Job) -> str:
-        if job.state is JobState.PAUSED:
-            finish = "; those that render now finish" if job.counts.rendering else ""
-            return f"paused: no shot starts until it is resumed{finish}"
-        if not job.counts.queued:
-            return ""
-        if problem := self._room.problem():
-            return f"no shot starts: {problem}"
-        read, now_s = self._store.database.read, self._store.clock.wall_s()
-        if problem := await read(quotas.gpu_notice, job.tenant, now_s):
-            return f"no shot starts: {problem}"
-        waiting = await read(jobs.waiting_models, job.id)
-        missing = sorted(waiting - await self._roster.taking())
-        if not missing:
-            return ""
-        return f"no worker that takes shots serves {', '.join(missing)}; its shots wait for one"
+        return await notices.notice(self._store, self._roster, self._low_disk(), job)

@@ -131,7 +131,7 @@ class _Watcher:
         """What is new: shots in the log, steps, and last the job."""
         more = True
         while more:
-            look = await self._feed.ask(self._job_id, self._seq, self._look)
+            look = await self._feed.ask(self._job_id, (self._seq, self._sees), self._look)
             seen = look.seen
             self._seq, more = seen.seq, seen.more
             for shot in seen.shots[:-1]:

@@ -145,4 +145,5 @@ def _data(job: Job) -> dict[str, Any]:
         "cancelled_shot_count": job.counts.cancelled,
         **{name: None if t is None else iso_time(t) for name, t in times_s.items()},
         "notice": "",
+        "tenant": job.tenant,
     }

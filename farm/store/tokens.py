@@ -58,8 +58,10 @@ class WaysIn:
 
 
 def create(conn: Connection, new: NewToken, now_s: float, ways_in: WaysIn) -> Token:
-    """Keeps a new token. Raises NotFound for its tenant, and NoOperatorToken for a first one that
-    locks operators out.
+    """Keeps a new token.
+
+    Raises NoOperatorToken for a first one that locks operators out, NotFound for a tenant that is
+    not there.
     """
     if not tenants.exists(conn, new.tenant):
         raise NotFound("tenant", f"tenants/{new.tenant}")

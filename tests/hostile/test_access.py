@@ -20,6 +20,7 @@ from farm.jobs.access import Scope
 from svdfarm.v1 import (
     render_service_pb2,
     session_service_pb2,
+    tenant_service_pb2,
     token_service_pb2,
     worker_service_pb2,
 )
@@ -72,6 +73,7 @@ def test_the_table_has_exactly_the_methods_of_our_descriptors() -> None:
     files = (
         render_service_pb2,
         session_service_pb2,
+        tenant_service_pb2,
         token_service_pb2,
         worker_service_pb2,
         health_pb2,

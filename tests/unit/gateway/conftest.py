@@ -13,7 +13,12 @@ from grpc_status import rpc_status
 from farm.gateway.server import Gateway
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
-from svdfarm.v1 import resources_pb2, worker_service_pb2, worker_service_pb2_grpc
+from svdfarm.v1 import (
+    resources_pb2,
+    token_service_pb2_grpc,
+    worker_service_pb2,
+    worker_service_pb2_grpc,
+)
 from tests.running import IMAGES
 
 SMALL = resources_pb2.RenderParams(
@@ -30,6 +35,7 @@ class Caller:
     def __post_init__(self) -> None:
         self.render = pb_grpc.RenderServiceStub(self.channel)
         self.worker = worker_service_pb2_grpc.WorkerServiceStub(self.channel)
+        self.tokens = token_service_pb2_grpc.TokenServiceStub(self.channel)
 
     def upload(self, path: Path = IMAGES / "rocket.jpg") -> str:
         data = path.read_bytes()

@@ -1,62 +1,54 @@
-"""Calls as a tenant, without tokens: a header says whose they are."""
+"""Calls as a tenant: by tokens that are in the farm's table."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
 from typing import Any
 
 import grpc
-import pytest
 
-from farm.jobs import access
-from farm.jobs.access import LOCAL_OPERATOR, Scope
+from farm.gateway.server import Gateway
+from farm.jobs.access import Scope
+from farm.jobs.tenants import Tenant
+from farm.jobs.token_text import TokenText
+from farm.store import tenants, tokens
+from farm.store.tokens import NewToken, WaysIn
+from tests.running import eventually
 from tests.unit.gateway.conftest import Caller
 
-_HEADER = "x-tenant"
+FARM_TOKEN = "the-farms-own-token-of-a-test"
 
 
-class _ByHeader(grpc.aio.ServerInterceptor):
-    async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
-        details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        tenant = dict(details.invocation_metadata or ()).get(_HEADER)
-        scopes = frozenset({Scope.RENDER})
-        named = access.Caller(str(tenant), scopes) if tenant else LOCAL_OPERATOR
-        access.caller.set(named)
-        return await continuation(details)
+def add_tenant(gateway: Gateway, name: str) -> str:
+    """A new tenant's token, once the gateway knows it; `default` is there already."""
+    database = gateway._store.database
+    if not database.submit(tenants.exists, name).result():
+        database.submit(tenants.create, Tenant(name), 0.0).result()
+    text = TokenText.make()
+    scopes = frozenset({Scope.RENDER})
+    new = NewToken(text.id, text.secret_sha256, "of a test", name, scopes, None)
+    database.submit(tokens.create, new, time.time(), WaysIn(farm_token=True)).result()
+    eventually(lambda: gateway._keyring.token(text.id))
+    return str(text)
 
 
-def recognise_tenants(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has every gateway that starts from now on believe the header."""
-    make = grpc.aio.server
-
-    def server(*, interceptors: list[grpc.aio.ServerInterceptor], **given: Any) -> grpc.aio.Server:
-        first, *others = interceptors
-        return make(interceptors=[first, _ByHeader(), *others], **given)
-
-    monkeypatch.setattr(grpc.aio, "server", server)
-
-
-class _Header(
+class _Bearer(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
     grpc.StreamUnaryClientInterceptor,
 ):
-    def __init__(self, tenant: str) -> None:
-        self._tenant = tenant
+    def __init__(self, token: str) -> None:
+        self._token = token
 
     def _go_on(self, continuation: Any, details: Any, request: Any) -> Any:
-        return continuation(details._replace(metadata=[(_HEADER, self._tenant)]), request)
+        metadata = [("authorization", f"Bearer {self._token}")]
+        return continuation(details._replace(metadata=metadata), request)
 
     intercept_unary_unary = _go_on
     intercept_unary_stream = _go_on
     intercept_stream_unary = _go_on
 
 
-def as_tenant(channel: grpc.Channel, tenant: str) -> Caller:
-    """A caller with nothing but this tenant's rights."""
-    return Caller(grpc.intercept_channel(channel, _Header(tenant)))
+def by_token(channel: grpc.Channel, token: str) -> Caller:
+    """A caller with this token's rights."""
+    return Caller(grpc.intercept_channel(channel, _Bearer(token)))

@@ -15,31 +15,29 @@ from farm.gateway.server import Gateway
 from farm.jobs.tenants import Limits, Tenant
 from farm.store import tenants
 from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import token_service_pb2
 from svdfarm.v1.resources_pb2 import Job
 from tests.running import eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
-from tests.unit.gateway.tenancy import as_tenant, recognise_tenants
+from tests.unit.gateway.tenancy import FARM_TOKEN, add_tenant, by_token
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    recognise_tenants(monkeypatch)
-    with running_gateway(tmp_path / "data") as gateway:
-        for name in ("a", "b"):
-            gateway._store.database.submit(tenants.create, Tenant(name), 0.0).result()
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with running_gateway(tmp_path / "data", token=FARM_TOKEN) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def a(gateway: Gateway) -> Iterator[Caller]:
     with grpc.insecure_channel(str(gateway.address)) as channel:
-        yield as_tenant(channel, "a")
+        yield by_token(channel, add_tenant(gateway, "a"))
 
 
 @pytest.fixture
 def b(gateway: Gateway) -> Iterator[Caller]:
     with grpc.insecure_channel(str(gateway.address)) as channel:
-        yield as_tenant(channel, "b")
+        yield by_token(channel, add_tenant(gateway, "b"))
 
 
 def limit(gateway: Gateway, **limits: Any) -> None:
@@ -80,7 +78,7 @@ def test_requests_above_a_minutes_are_refused_and_told_when(
     assert pause_s is not None
     assert 15 < pause_s <= 20
     with pytest.raises(grpc.RpcError) as caught:
-        a.workers()  # of another service
+        a.tokens.WhoAmI(token_service_pb2.WhoAmIRequest())  # of another service
     assert told(caught.value)[0] == "QUOTA_REQUESTS"
     for _ in range(5):
         jobs(b)
@@ -123,7 +121,7 @@ def test_quotas_of_the_store_are_told_with_their_numbers(gateway: Gateway, a: Ca
 def test_a_job_says_that_it_waits_for_gpu_time(gateway: Gateway, a: Caller, tmp_path: Path) -> None:
     job = a.create(a.shot())
     limit(gateway, max_gpu_s_per_day=0.0)
-    with running_worker(str(gateway.address), tmp_path):
+    with running_worker(str(gateway.address), tmp_path, token=FARM_TOKEN):
         eventually(lambda: "used 0 s of GPUs" in notice(a, job))
         assert a.job(job.name).state == Job.QUEUED
         limit(gateway)
@@ -139,7 +137,7 @@ def test_an_operator_is_not_limited(gateway: Gateway) -> None:
     gateway._store.database.submit(tenants.change, changed).result()
     eventually(lambda: "default" in gateway._quotas._limits, timeout_s=2.0)
     with grpc.insecure_channel(str(gateway.address)) as channel:
-        assert Caller(channel).upload()
+        assert by_token(channel, FARM_TOKEN).upload()
         with pytest.raises(grpc.RpcError) as caught:
-            jobs(as_tenant(channel, "default"))
+            jobs(by_token(channel, add_tenant(gateway, "default")))
     assert told(caught.value) == ("QUOTA_REQUESTS", {"limit": "0", "used": "0"}, None)

@@ -16,14 +16,12 @@ from grpc_status import rpc_status
 
 from farm.gateway.server import Gateway
 from farm.jobs.params import TINY
-from farm.jobs.tenants import Tenant
 from farm.render.fake import FakeRenderer
-from farm.store import tenants
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1.resources_pb2 import Job, Shot
 from tests.running import running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller, reason
-from tests.unit.gateway.tenancy import as_tenant, recognise_tenants
+from tests.unit.gateway.tenancy import FARM_TOKEN, add_tenant, by_token
 
 KNOWN = replace(TINY, identity="weights-1")
 METHODS = pb.DESCRIPTOR.services_by_name["RenderService"].methods_by_name
@@ -62,30 +60,34 @@ class Farm:
     channel: grpc.Channel
 
     def __post_init__(self) -> None:
-        self.operator = Caller(self.channel)
-        self.a = as_tenant(self.channel, "a")
-        self.b = as_tenant(self.channel, "b")
+        self.operator = by_token(self.channel, FARM_TOKEN)
+        self.a, self.b = self.caller("a"), self.caller("b")
+
+    def caller(self, tenant: str) -> Caller:
+        """Somebody of a tenant."""
+        return by_token(self.channel, add_tenant(self.gateway, tenant))
 
 
 @pytest.fixture
-def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Farm]:
+def quiet(tmp_path: Path) -> Iterator[Farm]:
     """Without a worker."""
-    yield from _farm(tmp_path, monkeypatch)
+    yield from _farm(tmp_path)
 
 
 @pytest.fixture
 def farm(quiet: Farm, tmp_path: Path) -> Iterator[Farm]:
-    with running_worker(str(quiet.gateway.address), tmp_path, renderer=FakeRenderer(KNOWN)):
+    with running_worker(
+        str(quiet.gateway.address), tmp_path, renderer=FakeRenderer(KNOWN), token=FARM_TOKEN
+    ):
         yield quiet
 
 
-def _farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Iterator[Farm]:
-    recognise_tenants(monkeypatch)
-    with running_gateway(tmp_path / "data", **settings) as gateway:
-        for name in ("a", "b"):
-            gateway._store.database.submit(tenants.create, Tenant(name), 0.0).result()
-        with grpc.insecure_channel(str(gateway.address)) as channel:
-            yield Farm(gateway, channel)
+def _farm(tmp_path: Path, **settings: object) -> Iterator[Farm]:
+    with (
+        running_gateway(tmp_path / "data", token=FARM_TOKEN, **settings) as gateway,
+        grpc.insecure_channel(str(gateway.address)) as channel,
+    ):
+        yield Farm(gateway, channel)
 
 
 def refusal(caller: Caller, method: str, request: Any) -> Any:
@@ -157,7 +159,7 @@ def test_an_operators_job_may_have_any_image_which_is_then_its_tenants_too(quiet
     image = quiet.a.upload()
     job = quiet.operator.render.CreateJob(pb.CreateJobRequest(shots=[Shot(image=image)]))
     assert job.tenant == "default"
-    others = as_tenant(quiet.channel, "default")
+    others = quiet.caller("default")
     assert others.render.GetImage(pb.GetImageRequest(name=image)).name == image
     assert refusal(quiet.b, "GetImage", pb.GetImageRequest(name=image)).code == 5
 
@@ -211,11 +213,11 @@ def test_what_another_tenant_has_rendered_is_rendered_again(farm: Farm) -> None:
 
 
 def test_a_shared_cache_serves_every_tenant_and_tells_nobody_whose_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    for farm in _farm(tmp_path, monkeypatch, share_cache=True):
+    for farm in _farm(tmp_path, share_cache=True):
         address = str(farm.gateway.address)
-        with running_worker(address, tmp_path, renderer=FakeRenderer(KNOWN)):
+        with running_worker(address, tmp_path, renderer=FakeRenderer(KNOWN), token=FARM_TOKEN):
             first = succeeded(farm.a, farm.a.shot())
             (shot,) = farm.b.shots(succeeded(farm.b, farm.b.shot()).name)
             assert (shot.attempt_count, shot.cached_from) == (0, "")
@@ -242,6 +244,37 @@ def test_what_others_have_queued_is_not_told(quiet: Farm) -> None:
     asked = pb.EstimateJobRequest(shots=[quiet.a.shot(seed=9)])
     assert quiet.b.render.EstimateJob(asked) == quiet.b.render.EstimateJob(asked)
     assert quiet.b.create(quiet.b.shot()).notice == quiet.a.create(quiet.a.shot()).notice
+
+
+def test_a_short_job_does_not_wait_for_anothers_flood(quiet: Farm, tmp_path: Path) -> None:
+    shot = quiet.a.shot()
+    flood = quiet.a.create(*(_other(shot, seed) for seed in range(100)))
+    short = quiet.b.create(quiet.b.shot())
+    with running_worker(
+        str(quiet.gateway.address), tmp_path, renderer=FakeRenderer(KNOWN), token=FARM_TOKEN
+    ):
+        assert quiet.b.watch(short.name)[-1].job.state == Job.SUCCEEDED
+        assert quiet.a.job(flood.name).succeeded_shot_count < 50
+
+
+def _other(shot: Shot, seed: int) -> Shot:
+    other = Shot(image=shot.image, params=shot.params)
+    other.params.seed = seed
+    return other
+
+
+def test_a_low_disk_is_told_without_its_numbers(
+    tmp_path: Path,
+) -> None:
+    for farm in _farm(tmp_path, disk_reserve_bytes=2**60):
+        with pytest.raises(grpc.RpcError) as caught:
+            farm.a.upload()
+        assert reason(caught.value) == "DISK_LOW"
+        assert caught.value.details() == (
+            "the farm's disk is low: try again later, or ask an operator"
+        )
+        with pytest.raises(grpc.RpcError, match=f"the disk of {tmp_path}"):
+            farm.operator.upload()
 
 
 def test_a_prune_is_of_a_tenants_own(farm: Farm) -> None:

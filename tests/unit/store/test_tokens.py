@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from farm.jobs.access import DEFAULT_TENANT, Scope
@@ -143,3 +145,9 @@ def test_an_expired_token_keeps_the_door_shut(database: Database) -> None:
 
     with pytest.raises(LastOperatorToken):
         revoke(database, operator, LOOPBACK)
+
+
+def test_a_token_is_for_a_tenant_that_is_there(database: Database) -> None:
+    given = dataclasses.replace(new(Scope.OPERATE), tenant="nobody")
+    with pytest.raises(NotFound, match="there is no tenant tenants/nobody"):
+        database.submit(tokens.create, given, 1.0, NONE).result()
