@@ -27,6 +27,7 @@ from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
 from farm.gateway.session_service import SessionService
+from farm.gateway.undecodable import DecodedRequests
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.deliveries import DELIVERIES
@@ -193,7 +194,7 @@ class Gateway:
         limits = self._config.limits
         refusing = [TokenAuth(self._config.token)] if self._config.token else []
         server = grpc.aio.server(
-            interceptors=[self._calls, *refusing],
+            interceptors=[self._calls, *refusing, DecodedRequests()],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

@@ -84,7 +84,7 @@ def unary(
             async with asyncio.timeout(limit if remaining is None else min(remaining, limit)):
                 return await handler(self, request, context)
         except Exception as error:
-            await _abort(context, handler.__qualname__, error)
+            await abort(context, handler.__qualname__, error)
             raise AssertionError("abort raises") from error
 
     return walled
@@ -102,12 +102,13 @@ def streaming(
                 async for response in responses:
                     yield response
         except Exception as error:  # noqa: BLE001 - the wall
-            await _abort(context, handler.__qualname__, error)
+            await abort(context, handler.__qualname__, error)
 
     return walled
 
 
-async def _abort(context: Context, method: str, error: Exception) -> None:
+async def abort(context: Context, method: str, error: Exception) -> None:
+    """Ends the call with what `error` means to its caller; logs what it must not know."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     refusal = _as_refusal(error)
