@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 LOCKS = {
     "server.txt": ["server.in"],
     "gateway.txt": ["gateway.in"],
+    "fuzz.txt": ["fuzz.in"],
     "dev.txt": ["server.in", "dev.in"],
     "nano.txt": ["server.in", "nano.in"],
     "proto.txt": ["proto.in"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ GROWTH_LIMIT_BYTES = 50 * 2**20
 @dataclass(frozen=True)
 class RealGateway:
     address: str
+    http: str
     process: psutil.Process
 
     def memory_bytes(self) -> int:
@@ -43,7 +45,10 @@ def real_gateway(folder: Path) -> Iterator[RealGateway]:
     program = Program("gateway", [sys.executable, "-m", "tests.chaos.gateway", *options], log)
     try:
         assert program.ready.wait(60), log.read_text()
-        yield RealGateway(program.said, psutil.Process(program.process.pid))
+        ready = next(line for line in log.read_text().splitlines() if "gateway.ready" in line)
+        yield RealGateway(
+            program.said, json.loads(ready)["http"], psutil.Process(program.process.pid)
+        )
     finally:
         program.end()
         for pipe in (program.process.stdin, program.process.stdout):
