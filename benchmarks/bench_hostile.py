@@ -1,4 +1,4 @@
-"""How much longer an honest client waits while a gateway is attacked: its p99, quiet and under each.
+"""How much longer an honest client waits while a gateway is attacked: its p99, and when quiet.
 
     python -m benchmarks.bench_hostile --out benchmarks/results/hostile.json
 

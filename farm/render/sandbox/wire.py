@@ -12,3 +12,4 @@ STATUS = struct.Struct("!i")  # how the process ended, as os.waitpid tells
 MEMORY_BYTES = 1 << 30  # 33 megapixels of any kind take up to 0.8 GiB
 CPU_S = 10
 WALL_S = 20.0  # of one decode; CPU time runs out before, on a machine that is not overloaded
+FILTER = "filter of system calls"  # how what is missing begins, where it is that
