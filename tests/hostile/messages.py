@@ -76,7 +76,7 @@ class Requests:
         skipped = {
             field.name
             for oneof in kind.oneofs
-            for field in self.chance.sample(oneof.fields, len(oneof.fields) - 1)
+            for field in self.chance.sample(list(oneof.fields), len(oneof.fields) - 1)
         }
         for field in kind.fields:
             if field.name in skipped:

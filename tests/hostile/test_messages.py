@@ -60,7 +60,7 @@ async def real_names(address: str) -> dict[str, Sequence[str]]:
         jobs = [(await farm.CreateJob(pb.CreateJobRequest(shots=shots))).name for _ in range(20)]
     shot_names = [f"{job}/shots/1" for job in jobs]
     return {
-        "name": [*jobs, *shot_names, image.name, f"{shot_names[0]}/video", "workers/w-1"],
+        "name": [*jobs, *shot_names, image.name, f"{shot_names[0]}/video", *["workers/w-1"] * 20],
         "parent": [*jobs, *shot_names],
         "shots": shot_names,
         "image": [image.name],
