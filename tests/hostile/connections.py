@@ -6,6 +6,8 @@ import contextlib
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -145,3 +147,31 @@ ATTACKS: Mapping[str, Attack] = {
     "1,000 connections of garbage": lambda grpc_address, _: garbage(grpc_address, 1000),
     "200 stalled downloads": lambda grpc_address, _: stalled_downloads(grpc_address, 200),
 }
+
+
+@contextmanager
+def attacked(name: str, grpc_address: str, http_address: str) -> Iterator[None]:
+    """One of ATTACKS by a process of its own, under way; fails where it does not end well."""
+    command = [sys.executable, "-m", "tests.hostile.connections", name, grpc_address, http_address]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as attacker:
+        try:
+            assert attacker.stdout is not None
+            assert attacker.stdout.readline() == "attacking\n"
+            yield
+            attacker.communicate(timeout=60)
+            assert attacker.returncode == 0
+        finally:
+            attacker.kill()
+
+
+def main() -> None:
+    """Attacks until its standard input closes."""
+    name, grpc_address, http_address = sys.argv[1:]
+    with ATTACKS[name](grpc_address, http_address):
+        print("attacking", flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
