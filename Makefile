@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 # Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
 LOCKED := install --quiet --require-hashes --no-deps
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos chaos-quick planted check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
+.PHONY: setup demo nano nano-eval pictures bench test chaos chaos-quick planted fuzz fuzz-quick hostile check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
@@ -58,6 +58,25 @@ chaos-quick: setup
 planted: setup
 	$(BIN)/python -m tests.chaos.planted
 
+# Hostile inputs on the real thing, and the table of docs/HOSTILE_INPUTS.md.
+hostile: setup
+	$(BIN)/python -m tests.hostile --out docs/HOSTILE_INPUTS.md
+
+# Images, jobs files and names of videos, fuzzed by coverage for so long each.
+fuzz-quick: FUZZ_S := 45
+fuzz: FUZZ_S := 600
+fuzz fuzz-quick: .venv-fuzz/.done
+	for target in image jobs_file template; do \
+	  PYTHONPATH=.:client .venv-fuzz/bin/python -m tests.fuzz $$target $(FUZZ_S) || exit 1; \
+	done
+
+# Without the fuzzer where it has no wheel for this Python: then it says so, and is left out.
+.venv-fuzz/.done: requirements/fuzz.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install --quiet --requirement requirements/fuzz.txt || \
+	  .venv-fuzz/bin/pip install --quiet --requirement requirements/gateway.txt
+	touch $@
+
 check: setup proto-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -67,7 +86,7 @@ check: setup proto-check
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/released.binpb
 
-ci: check test chaos-quick
+ci: check test chaos-quick fuzz-quick
 
 # The chart, the images and the manifests, without a cluster; KUBE_CRDS names a folder with the
 # CustomResourceDefinitions of ray.io and monitoring.coreos.com.

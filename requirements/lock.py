@@ -24,6 +24,7 @@ OLDEST_PYTHON = "3.11"
 LOCKS = {
     "server.txt": ["server.in"],
     "gateway.txt": ["gateway.in"],
+    "fuzz.txt": ["fuzz.in"],
     "dev.txt": ["server.in", "dev.in"],
     "nano.txt": ["server.in", "nano.in"],
     "proto.txt": ["proto.in"],

@@ -18,6 +18,8 @@ SIGN = b"\xff\xd8\xff"
 # Far more than progressive files have; each costs the decoder a pass over all pixels.
 SCANS_LIMIT = 100
 
+_FILL_LIMIT_BYTES = 10_000  # Pillow reads them one by one
+
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 # What ends a scan: a marker that is neither a stuffed zero nor a restart.
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -52,7 +54,7 @@ def read_size(data: bytes, parts: Parts) -> Size:
 def _walk(data: bytes, place: int, parts: Parts) -> _Jpeg:
     """One JPEG, from its start on."""
     place += 2
-    size, scans, announced = None, 0, 1
+    size, scans, fill, announced = None, 0, 0, 1
     while True:
         parts.count()
         found = _MARKER.match(data, place)
@@ -60,6 +62,9 @@ def _walk(data: bytes, place: int, parts: Parts) -> _Jpeg:
             if place >= len(data) or not data[place:].strip(b"\xff"):
                 raise cut_short("it has no end (EOI)")
             raise Torn(f"is damaged: there is no marker at byte {place:,}. Save it again")
+        fill += found.end() - place - 2
+        if fill > _FILL_LIMIT_BYTES:
+            raise Torn(f"has more than {_FILL_LIMIT_BYTES:,} bytes of filling. Save it again")
         marker, place = found[1][0], found.end()
         if marker in _BARE:
             continue

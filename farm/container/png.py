@@ -12,13 +12,14 @@ SIGN = b"\x89PNG\r\n\x1a\n"
 _HEAD = struct.Struct(">I4s")  # length of the content, type
 _CRC = struct.Struct(">I")
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, colour, compression, filter, interlace
+_PALETTE = 3  # a colour type
 _OF_ANIMATIONS = (b"acTL", b"fcTL", b"fdAT")
 
 
 def read_size(data: bytes, parts: Parts) -> Size:
     """Width and height of a PNG that is whole, still, and all of the file. Raises Torn."""
     view = memoryview(data)
-    place, size, pixels = len(SIGN), None, False
+    place, size, colour, seen = len(SIGN), None, 0, set[bytes]()
     while place < len(data):
         parts.count()
         if place + _HEAD.size > len(data):
@@ -38,17 +39,19 @@ def read_size(data: bytes, parts: Parts) -> Size:
         if kind == b"IHDR":
             if length != _HEADER.size:
                 raise Torn(f"is damaged: its header (IHDR) has {length} bytes. Save it again")
-            size = _HEADER.unpack_from(data, start)[:2]
+            width, height, _, colour, *_ = _HEADER.unpack_from(data, start)
+            size = width, height
         elif kind in _OF_ANIMATIONS:
             raise animated("APNG")
-        elif kind == b"IDAT":
-            pixels = True
         elif kind == b"IEND":
             break
+        seen.add(kind)
     else:
         raise cut_short("it has no end (IEND)")
     if place < len(data):
         raise followed(len(data) - place, place, data)
-    if size is None or not pixels:
+    if colour == _PALETTE and b"PLTE" not in seen:
+        raise Torn("is damaged: it has no palette (PLTE). Save it again")
+    if size is None or b"IDAT" not in seen:
         raise Torn("holds no picture: it has no IDAT chunk. Save it again")
     return size

@@ -67,10 +67,6 @@ METHODS: Mapping[str, Access] = {
     "/svdfarm.v1.TokenService/ListTokens": _OPERATE,
     "/svdfarm.v1.TokenService/RevokeToken": _OPERATE,
     "/svdfarm.v1.TokenService/WhoAmI": _ANY_TOKEN,
-    "/svdfarm.v1.TenantService/CreateTenant": _OPERATE,
-    "/svdfarm.v1.TenantService/UpdateTenant": _OPERATE,
-    "/svdfarm.v1.TenantService/GetTenant": _OPERATE,
-    "/svdfarm.v1.TenantService/ListTenants": _OPERATE,
     "/svdfarm.v1.SessionService/Session": _WORK,
     "/svdfarm.v1.SessionService/GetDemand": _WORK,
     # Load balancers and `grpc_health_probe` carry no token.

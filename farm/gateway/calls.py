@@ -21,13 +21,15 @@ _KINDS: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] 
 
 
 def behave(
-    handler: grpc.RpcMethodHandler[Any, Any], behaviour: Callable[[Any, Any], Any]
+    handler: grpc.RpcMethodHandler[Any, Any],
+    behaviour: Callable[[Any, Any], Any],
+    decode: Callable[[bytes], Any] | None = None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """A method's handler that does something else."""
     make = _KINDS[bool(handler.request_streaming), bool(handler.response_streaming)]
     return make(
         behaviour,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=decode or handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
 

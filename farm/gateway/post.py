@@ -71,8 +71,12 @@ class Poster:
         )
         addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
         for address in addresses:
-            if not self._private and (problem := address_problem(address)):
-                raise NotAnswered(f"{url.host} is at {problem}")
+            if not self._private and address_problem(address):
+                # Without it: what names of this network resolve to is not for a caller to know.
+                raise NotAnswered(
+                    f"{url.host} is at no public address; "
+                    "a gateway with --webhook-private allows it"
+                )
         return addresses
 
     async def _connect(

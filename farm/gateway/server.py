@@ -32,6 +32,7 @@ from farm.gateway.session_service import SessionService
 from farm.gateway.tenant_service import TenantService
 from farm.gateway.tls import HANDSHAKE_S, Certificates
 from farm.gateway.token_service import TokenService
+from farm.gateway.undecodable import DecodedRequests
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
 from farm.store.deliveries import DELIVERIES
@@ -253,7 +254,12 @@ class Gateway:
     def _new_server(self) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
-            interceptors=[self._calls, Auth(self._keyring), Limited(self._quotas)],
+            interceptors=[
+                self._calls,
+                Auth(self._keyring),
+                Limited(self._quotas),
+                DecodedRequests(),
+            ],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),

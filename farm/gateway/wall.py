@@ -26,6 +26,10 @@ log = structlog.get_logger()
 
 ERROR_DOMAIN = "svdfarm"
 VIOLATION_LIMIT = 20
+# In bytes: a status travels in HTTP/2 headers, of which clients take 8 KiB.
+_MESSAGE_LIMIT = 600
+_VALUE_LIMIT = 200
+_VIOLATIONS_LIMIT = 3000
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -82,7 +86,7 @@ def unary(
             async with asyncio.timeout(limit if remaining is None else min(remaining, limit)):
                 return await handler(self, request, context)
         except Exception as error:
-            await _abort(context, handler.__qualname__, error)
+            await abort(context, handler.__qualname__, error)
             raise AssertionError("abort raises") from error
 
     return walled
@@ -100,12 +104,13 @@ def streaming(
                 async for response in responses:
                     yield response
         except Exception as error:  # noqa: BLE001 - the wall
-            await _abort(context, handler.__qualname__, error)
+            await abort(context, handler.__qualname__, error)
 
     return walled
 
 
-async def _abort(context: Context, method: str, error: Exception) -> None:
+async def abort(context: Context, method: str, error: Exception) -> None:
+    """Ends the call with what `error` means to its caller; logs what it must not know."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     refusal = _as_refusal(error)
@@ -122,18 +127,20 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
     details = [any_pb2.Any()]
     details[0].Pack(
         error_details_pb2.ErrorInfo(
-            reason=refusal.reason, domain=ERROR_DOMAIN, metadata=refusal.metadata
+            reason=refusal.reason,
+            domain=ERROR_DOMAIN,
+            metadata={key: _cut(value, _VALUE_LIMIT) for key, value in refusal.metadata.items()},
         )
     )
     if refusal.violations:
-        bad = error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=v.field, description=v.description
-                )
-                for v in refusal.violations
-            ]
-        )
+        bad = error_details_pb2.BadRequest()
+        for violation in refusal.violations:
+            bad.field_violations.add(
+                field=_cut(violation.field, _VALUE_LIMIT),
+                description=_cut(violation.description, _MESSAGE_LIMIT),
+            )
+            if bad.ByteSize() > _VIOLATIONS_LIMIT:
+                break
         details.append(any_pb2.Any())
         details[1].Pack(bad)
     if refusal.retry_after_s is not None:
@@ -143,8 +150,17 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
         details[-1].Pack(retry)
     code: Any = refusal.code.value[0]
     return status_pb2.Status(
-        code=code or code_pb2.UNKNOWN, message=refusal.message, details=details
+        code=code or code_pb2.UNKNOWN,
+        message=_cut(refusal.message, _MESSAGE_LIMIT),
+        details=details,
     )
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= limit_bytes:
+        return text
+    return data[:limit_bytes].decode(errors="ignore") + "..."
 
 
 def _as_refusal(error: Exception) -> Refusal | None:

@@ -34,6 +34,7 @@ OUTPUT_NAME_FIELDS = frozenset(
     }
 )
 SHOT_NAME_LIMIT = 128
+_TOLD_LIMIT = 200
 _SHOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SAFE_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.([a-z0-9]+)")
 
@@ -48,13 +49,15 @@ def template_fields(template: str) -> frozenset[str]:
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise NameInvalid(f"output name {template!r}: {error}") from None
+        raise NameInvalid(f"output name {_told(template)}: {error}") from None
     for _, field, spec, conversion in parsed:
         if field is None:
             continue
         if field not in OUTPUT_NAME_FIELDS or spec or conversion:
             allowed = ", ".join(sorted(OUTPUT_NAME_FIELDS))
-            raise NameInvalid(f"output name {template!r} uses {{{field}}}; allowed: {allowed}")
+            raise NameInvalid(
+                f"output name {_told(template)} uses {{{field[:_TOLD_LIMIT]}}}; allowed: {allowed}"
+            )
         used.add(field)
     return frozenset(used)
 
@@ -72,7 +75,7 @@ def check_output_name(name: str, containers: Collection[Container] = tuple(Conta
     if match is None or match[1] not in containers or len(name.encode()) > OUTPUT_NAME_LIMIT_BYTES:
         endings = " or ".join(f".{container}" for container in containers)
         raise NameInvalid(
-            f"output name {name!r}; allowed: letters, digits, '.', '_' and '-', not starting "
+            f"output name {_told(name)}; allowed: letters, digits, '.', '_' and '-', not starting "
             f"with '.', ending in {endings}, at most {OUTPUT_NAME_LIMIT_BYTES} bytes"
         )
     return name
@@ -82,8 +85,8 @@ def check_shot_name(name: str) -> str:
     """`name` itself, if a shot may be called so."""
     if len(name) > SHOT_NAME_LIMIT or not _SHOT_NAME.fullmatch(name):
         raise NameInvalid(
-            f"name {name!r}; allowed: letters, digits, '.', '_' and '-', not starting with '.', "
-            f"at most {SHOT_NAME_LIMIT} characters"
+            f"name {_told(name)}; allowed: letters, digits, '.', '_' and '-', not starting with "
+            f"'.', at most {SHOT_NAME_LIMIT} characters"
         )
     return name
 
@@ -92,6 +95,11 @@ def shot_name_from_file(stem: str) -> str:
     """A shot's name made from its image's file name: other characters than safe ones become '-'."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "shot"
+
+
+def _told(given: str) -> str:
+    """What was given, for a message that stays readable."""
+    return repr(given if len(given) <= _TOLD_LIMIT else given[:_TOLD_LIMIT] + "...")
 
 
 def _text(value: object) -> str:

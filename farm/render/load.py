@@ -25,6 +25,7 @@ from farm.render import hub
 from farm.render.errors import DeviceUnavailable, ModelInvalid, ModelUnavailable, ParamsRejected
 from farm.render.folder import NANO_FOLDER, NANO_VERSION, describe, local_folder, read_card
 from farm.render.hashes import hash_files
+from farm.render.manifest import check_manifest
 from farm.render.quiet import no_progress_bars
 from farm.render.tiny import default_cache_dir, tiny_folder
 from farm.render.weights import check_folder, list_files
@@ -93,6 +94,7 @@ def load(
         files = hash_files(folder, names, cache_dir or default_cache_dir())
     except OSError as error:
         raise ModelInvalid(f"{folder} cannot be read: {error}. Copy the model again.") from error
+    check_manifest(folder, files)
     info = describe(model)
 
     def weights(name: str, kind: Any) -> Any:

@@ -17,6 +17,7 @@ from farm.jobs.token_text import TokenText
 from farm.store import tokens
 from farm.store.database import Database
 from farm.store.tokens import NewToken, WaysIn
+from tests.hostile.gateway import RealGateway, real_gateway
 from tests.running import eventually, running_gateway
 
 FARM_TOKEN = "the-farms-own-token-of-a-test"
@@ -103,3 +104,10 @@ class guarded_farm:  # noqa: N801 - used as a function
     def __exit__(self, *error: object) -> None:
         self._channel.close()
         self._running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def own_gateway(tmp_path: Path) -> Iterator[RealGateway]:
+    """A gateway in a process of its own."""
+    with real_gateway(tmp_path) as gateway:
+        yield gateway

@@ -99,7 +99,10 @@ def _combinations(entry: Entry) -> Iterator[Settings]:
 def _stem(source: str) -> str:
     if source.lower().startswith("data:"):
         return ""
-    path = unquote(urlsplit(source).path) if images.is_url(source) else source
+    try:
+        path = unquote(urlsplit(source).path) if images.is_url(source) else source
+    except ValueError:  # no URL: told where it is fetched
+        return ""
     stem = PurePosixPath(path).stem
     return names.shot_name_from_file(stem) if stem else ""
 

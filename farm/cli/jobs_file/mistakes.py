@@ -10,6 +10,8 @@ import yaml
 
 _SHOWN_AT_MOST = 10
 _WIDTH = 100
+_WORD_LIMIT = 40
+_MESSAGE_LIMIT = 500
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Findings:
     def add(self, at: yaml.Node | Place, message: str, hint: str = "") -> None:
         """Notes a mistake."""
         place = at if isinstance(at, Place) else Place.of(at)
+        if len(message) > _MESSAGE_LIMIT:
+            message = message[:_MESSAGE_LIMIT] + "..."
         self._mistakes.append(Mistake(place, message, hint))
 
     def check(self) -> None:
@@ -70,6 +74,8 @@ class Findings:
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """A hint with the closest of `allowed`, or none."""
+    if len(given) > _WORD_LIMIT:
+        return ""
     close = difflib.get_close_matches(given.lower(), list(allowed), n=1)
     return f"Did you mean {close[0]}?" if close else ""
 

@@ -15,6 +15,7 @@ from farm.jobs.params import RANGES, Range
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9](_?[0-9]){0,24})")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_SUGGESTIONS_LIMIT = 20  # each takes a while, and a file may have 100,000 keys
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -80,13 +81,16 @@ def mapping(
             node, f"{told} is {describe(node)}; allowed: a mapping with {', '.join(allowed)}"
         )
         return {}
-    found = {}
+    found, unknown = {}, 0
     for key, (key_node, value) in entries(node, findings).items():
         if key in allowed:
             found[key] = value
             continue
         other = OTHER_WORDS.get(key, "")
-        hint = f"Did you mean {other}?" if other in allowed else did_you_mean(key, allowed)
+        hint = f"Did you mean {other}?" if other in allowed else ""
+        unknown += 1
+        if not hint and unknown <= _SUGGESTIONS_LIMIT:
+            hint = did_you_mean(key, allowed)
         if key in ENCODING_KEYS:
             hint = f"{key} belongs under output:, for all shots."
         if key == "prompt":

@@ -25,7 +25,7 @@ def leave_network() -> list[str]:
 def missing_filter() -> list[str]:
     """What is missing of `confine` on this machine."""
     found = seccomp.problem(_libc)
-    return [f"filter of system calls (seccomp): {found}"] if found else []
+    return [f"{wire.FILTER} (seccomp): {found}"] if found else []
 
 
 def confine(parent_pid: int, *, filtered: bool) -> None:

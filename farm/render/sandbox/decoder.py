@@ -17,6 +17,7 @@ from PIL import (
 )
 
 from farm.container.image import ImageKind
+from farm.render.sandbox.png_rows import check_rows
 
 # Sizes are checked before, by the header.
 Image.MAX_IMAGE_PIXELS = None
@@ -50,6 +51,8 @@ def decode(data: bytes, kind: ImageKind) -> Image.Image:
     that 16-bit grey is narrowed to 8 bits, not cut off, and that a colour profile is applied. What
     cannot be read of EXIF and profiles is ignored, as browsers do.
     """
+    if kind is ImageKind.PNG:
+        check_rows(data)
     file = _OPEN[kind](io.BytesIO(data))
     file.load()
     profile = file.info.get("icc_profile")

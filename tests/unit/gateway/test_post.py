@@ -153,7 +153,7 @@ async def test_a_name_with_any_private_address_is_refused(
     addresses: list[str], says: Callable[..., Names]
 ) -> None:
     says(addresses)
-    with pytest.raises(NotAnswered, match=r"hook\.example is at .* no public address"):
+    with pytest.raises(NotAnswered, match=r"hook\.example is at no public address"):
         await post("https://hook.example/", private=False)
 
 

@@ -1,0 +1,1 @@
+"""Fuzzes what reads strangers' bytes, guided by coverage: `make fuzz-quick`, `make fuzz`."""
