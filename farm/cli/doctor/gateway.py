@@ -84,9 +84,12 @@ def judge_gateway(
                 _gateway(address, answer.workers, for_workers),
                 *map(judge_worker, answer.workers),
             ]
+        case errors.Unauthenticated(reason="SCOPE_MISSING"):
+            told = "its workers are for a token with scope operate"
+            return [ok("gateway", f"a farm answers at {address} and knows the token; {told}")]
         case errors.Unauthenticated():
-            found = f"the farm at {address} refuses the token, or wants one"
-            advice = "Set FARM_TOKEN to the one that it was started with."
+            found = f"the farm at {address} refuses the token, or wants one: {answer.error}"
+            advice = "Set FARM_TOKEN to the one that you were given."
         case errors.TlsFailed():
             found = str(answer.error)
             advice = "A farm's TLS is of its FARM_TLS_CERT; what is trusted here, of FARM_TLS_CA."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from PIL import Image
 from sqlalchemy import URL, Connection, update
 
 from farm.gateway.config import Address, ConfigInvalid
@@ -218,6 +221,41 @@ def session(
     return stub.Session(requests(), metadata=metadata, timeout=60)
 
 
+def upload(
+    channel: grpc.Channel, metadata: Metadata, _: str, over: threading.Event
+) -> Iterator[object]:
+    begun = threading.Event()
+
+    def requests() -> Iterator[render_pb.UploadImageRequest]:
+        yield render_pb.UploadImageRequest(data=b"\xff\xd8 half of an image")
+        begun.set()
+        over.wait()
+
+    stub = Caller(channel).render
+    ended = stub.UploadImage.future(requests(), metadata=metadata, timeout=60)
+    assert begun.wait(10)
+    yield "begun"
+    yield ended.result()
+
+
+def unread_download(
+    channel: grpc.Channel, metadata: Metadata, _: str, over: threading.Event
+) -> Iterator[object]:
+    """Of an image larger than what gRPC takes in before somebody reads."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (2000, 2000), os.urandom(12_000_000)).save(file, "PNG")
+    data = file.getvalue()
+    parts = (data[i : i + 2**18] for i in range(0, len(data), 2**18))
+    stub = Caller(channel).render
+    sent = stub.UploadImage(map(_part, parts), metadata=metadata)
+    request = render_pb.DownloadImageRequest(name=sent.name)
+    return stub.DownloadImage(request, metadata=metadata, timeout=60)
+
+
+def _part(data: bytes) -> render_pb.UploadImageRequest:
+    return render_pb.UploadImageRequest(data=data)
+
+
 @pytest.fixture
 def over() -> Iterator[threading.Event]:
     """Set after the test."""
@@ -226,7 +264,7 @@ def over() -> Iterator[threading.Event]:
     event.set()
 
 
-@pytest.mark.parametrize("open_stream", [watch, session])
+@pytest.mark.parametrize("open_stream", [watch, session, upload, unread_download])
 @pytest.mark.parametrize("ending", ["revoked", "expired"])
 def test_an_open_stream_ends_with_its_token(
     gateway: Gateway,
@@ -248,6 +286,7 @@ def test_an_open_stream_ends_with_its_token(
         expire(gateway, made.token.name)
         gateway._keyring.look()  # as it does every few seconds
 
+    eventually(lambda: not gateway._keyring._open_calls)
     with refused(UNAUTHENTICATED, f"TOKEN_{ending.upper()}"):
         list(stream)
     with refused(UNAUTHENTICATED, f"TOKEN_{ending.upper()}"):

@@ -12,8 +12,10 @@ import pytest
 from farm import __version__
 from farm.cli.doctor import gateway
 from farm.cli.doctor.check import State
+from farm.jobs.access import Scope
 from svdfarm import Failure, Worker
 from svdfarm.resources import WorkerState
+from tests.hostile.conftest import keep_token
 from tests.running import eventually, free_port, running_gateway, running_worker
 
 LOCAL = "127.0.0.1"
@@ -72,7 +74,7 @@ def test_each_worker_has_a_line_with_its_model_and_state(tmp_path: Path) -> None
         assert worker.found.endswith("svdfarm test")
 
 
-@pytest.mark.parametrize("token", [None, "another token, of as many characters"])
+@pytest.mark.parametrize("token", [None, "another-token-of-as-many-characters"])
 def test_a_refused_token_is_said_and_not_shown(token: str | None, tmp_path: Path) -> None:
     with running_gateway(tmp_path / "data", token=TOKEN) as running:
         (check,) = gateway.check_gateway(str(running.address), token)
@@ -88,6 +90,16 @@ def test_the_right_token_lets_in(tmp_path: Path) -> None:
         (check,) = gateway.check_gateway(str(running.address), TOKEN)
 
     assert "a farm answers" in check.found
+
+
+def test_a_token_that_may_not_see_the_workers_is_well(tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "data", token=TOKEN) as running:
+        token = keep_token(running._store.database, Scope.RENDER)
+        eventually(lambda: running._keyring.token(token.split("_")[1]))
+        (check,) = gateway.check_gateway(str(running.address), token)
+
+    assert check.state is State.OK
+    assert "its workers are for a token with scope operate" in check.found
 
 
 def test_a_token_that_cannot_be_one_is_told(tmp_path: Path) -> None:
