@@ -38,8 +38,10 @@ def http(url: str, *, time_limit_s: float = TIME_LIMIT_S) -> bytes:
     # In a thread: a socket's own timeout starts anew with every byte that drips in.
     threading.Thread(target=fetched.run, name="fetch", daemon=True).start()
     if not fetched.answered.wait(min(SILENCE_LIMIT_S, time_limit_s)):
+        fetched.given_up = True
         raise ImageRejected(f"{told} does not answer within {SILENCE_LIMIT_S:g} s")
     if not fetched.ended.wait(time_limit_s):
+        fetched.given_up = True
         raise ImageRejected(f"{told} takes longer than {time_limit_s:g} s")
     match fetched.error:
         case None:
@@ -64,6 +66,7 @@ class _Fetch:
         self._url = url
         self.data = bytearray()
         self.error: Exception | None = None
+        self.given_up = False  # nobody waits any more: it ends with the next bytes, or their lack
         self.answered = threading.Event()
         self.ended = threading.Event()
 
@@ -86,6 +89,8 @@ class _Fetch:
             self.answered.set()
             while chunk := response.read1(_CHUNK_BYTES):
                 self.data += chunk
+                if self.given_up:
+                    return
                 if len(self.data) > LIMIT_BYTES:
                     raise ImageRejected(
                         f"{shorten(self._url)} sends more than 16 MiB, the largest allowed"
