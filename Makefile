@@ -73,8 +73,8 @@ fuzz fuzz-quick: .venv-fuzz/.done
 # Without the fuzzer where it has no wheel for this Python: then it says so, and is left out.
 .venv-fuzz/.done: requirements/fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/pip install --quiet --requirement requirements/fuzz.txt || \
-	  .venv-fuzz/bin/pip install --quiet --requirement requirements/gateway.txt
+	.venv-fuzz/bin/pip $(LOCKED) --requirement requirements/fuzz.txt || \
+	  .venv-fuzz/bin/pip $(LOCKED) --requirement requirements/gateway.txt
 	touch $@
 
 check: setup proto-check
