@@ -11,7 +11,7 @@ from farm.cli.exits import CommandFailed
 from farm.cli.jobs_file.plan import Plan
 from farm.jobs import draft
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo, RenderParams
-from svdfarm import Client, NewShot, Shot
+from svdfarm import Client, NewShot, Shot, errors
 
 
 def in_little(plan: Plan) -> Plan:
@@ -95,16 +95,23 @@ def _check(shot: Shot, model: ModelInfo | None, *, sized: bool, stepped: bool) -
     name = params.model
     told = f"was not made from {name}'s own {' and '.join(own)}"
     if model is None:
-        told = f"is of {name}, whose own {' and '.join(own)} are not known, as no worker serves it"
+        told = f"is of {name}, whose own {' and '.join(own)} are not known here"
     raise CommandFailed(
         f"{shot.display_name} ({made}): this draft {told}: say {' and '.join(missing)}"
     )
 
 
 def _served(client: Client) -> list[ModelInfo]:
+    """The models of the workers; none for a token that may not see those."""
+    try:
+        workers = list(client.workers())
+    except errors.Unauthenticated as error:
+        if error.reason != "SCOPE_MISSING":
+            raise
+        return []
     return [
         ModelInfo(model.name, model.width_px, model.height_px, model.frame_count, model.step_count)
-        for worker in client.workers()
+        for worker in workers
         for model in worker.models
     ]
 

@@ -46,7 +46,11 @@ class Blobs(ABC):
         try:
             await self._write(key, content, "create")
         except AlreadyExistsError:
-            if not await asyncio.to_thread(self._holds, key, content):
+            try:
+                held = await asyncio.to_thread(self._holds, key, content)
+            except FileNotFoundError:  # it was collected in between
+                held = False
+            if not held:
                 await self._write(key, content, "overwrite")
             return False
         return True

@@ -16,6 +16,7 @@ from farm.cli.picks import choose
 from farm.cli.planning import read_plan
 from svdfarm import Client, RenderParams
 from svdfarm.errors import SaveFailed
+from tests.running import running_gateway, running_worker
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_submit import ONE, TWO, job_name, objects
 from tests.unit.client.running_farm import RunningFarm, running_farm
@@ -59,6 +60,23 @@ def test_a_draft_renders_small_and_makes_a_sheet(on_farm: Command, full: Path, c
         assert isinstance(params, dict)
         assert (params["width_px"], params["height_px"], params["step_count"]) == (128, 96, 4)
         assert params["frame_count"] == 3
+
+
+def test_a_draft_needs_no_token_that_sees_the_workers(
+    command: Command, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farms_own = "the-farms-own-token-of-a-test"
+    with (
+        running_gateway(tmp_path / "data", token=farms_own) as gateway,
+        running_worker(str(gateway.address), tmp_path, token=farms_own),
+        Client(str(gateway.address), farms_own) as operator,
+    ):
+        monkeypatch.setenv("FARM_ADDRESS", str(gateway.address))
+        monkeypatch.setenv("FARM_TOKEN", operator.create_token("an editor", ["render"]).text)
+
+        ended = command("submit", full, "--draft")
+
+    assert ended.code == 0
 
 
 def test_picks_are_promoted_with_their_images_and_seeds(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.store.blobs import CHUNK_BYTES, Blobs
+from farm.store.blobs import CHUNK_BYTES, Blobs, Content
 from farm.store.bucket import BucketBlobs
 from farm.store.folder import FolderBlobs
 from tests.s3 import S3Server
@@ -110,4 +110,17 @@ async def test_files_that_are_synced_together_fail_alone(tmp_path: Path) -> None
     assert isinstance(missing, FileNotFoundError)
     assert rest == [True] * 20
     assert lost == ["videos/lost/1-1.mp4"]
+    blobs.close()
+
+
+async def test_what_is_collected_while_it_is_compared_is_written_again(tmp_path: Path) -> None:
+    class Collected(FolderBlobs):
+        def _holds(self, key: str, content: Content) -> bool:
+            self.delete(key)
+            return super()._holds(key, content)
+
+    blobs = Collected(tmp_path / "blobs")
+    await blobs.put("images/a", b"the image")
+    assert not await blobs.put("images/a", b"the image")
+    assert await blobs.read_whole("images/a") == b"the image"
     blobs.close()
