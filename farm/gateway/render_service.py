@@ -174,10 +174,13 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def ListJobs(  # noqa: N802
         self, request: pb.ListJobsRequest, context: Context
     ) -> pb.ListJobsResponse:
-        """A page of jobs, newest first."""
+        """A page of jobs, newest first or oldest first."""
         size = names.page_size(request.page_size)
-        before = names.page_token(request.page_token)
-        found = await self._store.database.read(jobs.list_jobs, size, before)
+        behind = names.page_token(request.page_token)
+        read = self._store.database.read
+        if behind is None and request.after:
+            behind = (await read(jobs.get_job, names.job_id(request.after, "after"))).number
+        found = await read(jobs.list_jobs, size, behind, oldest_first=request.oldest_first)
         token = str(found[-1].number) if len(found) == size else ""
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 
