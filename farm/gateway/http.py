@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: is it alive, and what does it measure?"""
+"""The gateway's HTTP port: is it alive, what does it measure, and farm.web beside these."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.gateway.config import Address
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
+
+_STOP_LIMIT_S = 3  # for answers under way: a page that watches would hold it for ever
 
 
 class HttpServer(uvicorn.Server):
@@ -27,8 +29,10 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics) -> HttpServer:
-    """Answers /healthz, 200 while `serving`, else 503, and /metrics, both to everybody.
+def http_server(
+    serving: Callable[[], bool], scraper: Scraper, metrics: Metrics, web: ASGIApp
+) -> HttpServer:
+    """Answers /healthz, 200 while `serving`, else 503, and /metrics; all else is `web`'s.
 
     Run it with `serve(sockets=[...])`.
     """
@@ -40,9 +44,16 @@ def http_server(serving: Callable[[], bool], scraper: Scraper, metrics: Metrics)
         text, media_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": media_type})
 
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
-    counted = _Counted(app, metrics, {"/healthz", "/metrics"})
-    return HttpServer(uvicorn.Config(counted, log_config=None, access_log=False, ws="none"))
+    own = [Route("/healthz", healthz), Route("/metrics", tell_metrics)]
+    counted = _Counted(Starlette(routes=[*own, Mount("/", web)]), metrics, {"/healthz", "/metrics"})
+    config = uvicorn.Config(
+        counted,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=_STOP_LIMIT_S,
+    )
+    return HttpServer(config)
 
 
 class _Counted:

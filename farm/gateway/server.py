@@ -23,6 +23,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
+from farm.gateway.private import PrivateEndpoint
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
 from farm.gateway.scrape import Scraper
@@ -33,6 +34,8 @@ from farm.store.deliveries import DELIVERIES
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.workers import WORKERS
+from farm.web.app import web_app
+from farm.web.farm import Farm
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -90,6 +93,8 @@ class Gateway:
         )
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
+        self._private = PrivateEndpoint()
+        self._farm = Farm(self._private.target)
         self._tasks: list[asyncio.Task[None]] = []
         self._serving = False
         self.address = config.address
@@ -125,6 +130,7 @@ class Gateway:
         )
         self._serve_health(users, names)
         self.address = _bind(users, self._config.address)
+        users.add_insecure_port(self._private.target)
         self.worker_address = self.address
         if self._config.worker_address is not None:
             self.worker_address = _bind(session_server, self._config.worker_address)
@@ -151,10 +157,12 @@ class Gateway:
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
         if self._http is not None:
             self._http.should_exit = True
+        await self._farm.close()
         for task in self._tasks[1:]:
             task.cancel()
         self._scraper.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._private.remove()
         await asyncio.to_thread(self._store.close)
 
     def _on_commit(self, changed: set[str]) -> None:
@@ -184,7 +192,9 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
-        self._http = http_server(lambda: self._serving, self._scraper, self._metrics)
+        self._http = http_server(
+            lambda: self._serving, self._scraper, self._metrics, web_app(self._farm)
+        )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:
