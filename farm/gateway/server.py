@@ -34,8 +34,7 @@ from farm.store.deliveries import DELIVERIES
 from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.workers import WORKERS
-from farm.web.app import web_app
-from farm.web.farm import Farm
+from farm.web.app import Web
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -94,7 +93,7 @@ class Gateway:
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
         self._private = PrivateEndpoint()
-        self._farm = Farm(self._private.target)
+        self._web = Web(self._private.target)
         self._tasks: list[asyncio.Task[None]] = []
         self._serving = False
         self.address = config.address
@@ -153,11 +152,12 @@ class Gateway:
         await self._health.enter_graceful_shutdown()
         self._render.stop()
         await self._sessions.close()
+        self._web.stop()
         grace_s = self._config.stop_grace_s
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+        await self._web.close()
         if self._http is not None:
             self._http.should_exit = True
-        await self._farm.close()
         for task in self._tasks[1:]:
             task.cancel()
         self._scraper.stop()
@@ -192,9 +192,7 @@ class Gateway:
                 f"--http {self._config.http} cannot be bound: {error.strerror}"
             ) from error
         self.http = Address(self._config.http.host, sock.getsockname()[1])
-        self._http = http_server(
-            lambda: self._serving, self._scraper, self._metrics, web_app(self._farm)
-        )
+        self._http = http_server(lambda: self._serving, self._scraper, self._metrics, self._web.app)
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(self) -> grpc.aio.Server:

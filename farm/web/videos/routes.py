@@ -47,7 +47,7 @@ class Videos:
         return Starlette(
             routes=[
                 Route("/videos", self.create, methods=["POST"]),
-                Route("/videos", self.list, methods=["GET"]),
+                Route("/videos", self.list_page, methods=["GET"]),
                 Route("/videos/{id}", self.retrieve, methods=["GET"]),
                 Route("/videos/{id}", self.delete, methods=["DELETE"]),
                 Route("/videos/{id}/content", self.content, methods=["GET", "HEAD"]),
@@ -79,7 +79,7 @@ class Videos:
         )
         return JSONResponse(await self._video(calls, job))
 
-    async def list(self, request: Request) -> Response:
+    async def list_page(self, request: Request) -> Response:
         """A page of videos, newest first."""
         calls = self._calls(request)
         limit = _read_limit(request.query_params.get("limit"))
