@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_BIN := .venv-proto/bin
 PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
+.PHONY: setup demo nano nano-eval pictures bench test test-browser chaos planted check ci deploy-check manifests proto proto-check proto-release lock format
 
 setup: $(VENV)/.done
 
@@ -39,6 +39,10 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The web page in a real Chromium, which has to be there; with CI=true it fails where there is none.
+test-browser: setup
+	$(BIN)/python -m pytest tests/browser $(BROWSER)
 
 # Breaks a farm under load; as CHAOS="--seed 3 --seconds 300 --database postgres --artifacts s3".
 chaos: setup

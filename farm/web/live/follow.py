@@ -35,9 +35,7 @@ async def follow_job(topic: Topic, calls: Calls, name: str, html: Html) -> None:
                         topic.put(fragment)
         finally:
             watch.cancel()
-        # It has ended, until somebody requeues it.
-        while (await _job(calls, name)).state in html.ended_states:
-            await asyncio.sleep(_ENDED_EVERY_S)
+        await _requeued(calls, name, html)
 
 
 async def follow_jobs(topic: Topic, calls: Calls, html: Html) -> None:
@@ -73,10 +71,11 @@ async def row_of(calls: Calls, job: resources_pb2.Job, html: Html) -> Fragment:
         shots = (await calls.ask(calls.render.ListShots, request)).shots
         done = html.steps_percent(job, shots)
     version = str(crc32(job.SerializeToString(deterministic=True) + bytes([done])))
+    image = await html.images.of(calls, job)
     return Fragment(
         f"job-{html.id(job.name)}",
         version,
-        lambda: html.part("job_row", job=job, percent=done, version=version),
+        lambda: html.part("job_row", job=job, image=image, percent=done, version=version),
         into="jobs",
     )
 
@@ -123,5 +122,10 @@ def worker_fragment(worker: resources_pb2.Worker, html: Html) -> Fragment:
     )
 
 
-async def _job(calls: Calls, name: str) -> resources_pb2.Job:
-    return await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=name))
+async def _requeued(calls: Calls, name: str, html: Html) -> None:
+    """Waits until a job that has ended goes on."""
+    while True:
+        await asyncio.sleep(_ENDED_EVERY_S)
+        job = await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=name))
+        if job.state not in html.ended_states:
+            return

@@ -110,6 +110,8 @@ class Topic:
             await follow(self)
         except grpc.aio.AioRpcError as error:
             log.info("live.ended", code=error.code().name)  # its browsers ask again, and are told
+        except Exception as error:
+            log.error("live.failed", exc_info=error)
         finally:
             for reader in self.readers:
                 reader.end()

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from farm.web.pages.thumbs import FirstImages
 from svdfarm.v1 import resources_pb2 as pb
 
 
@@ -19,6 +20,7 @@ class Html:
     ended_states = (pb.Job.SUCCEEDED, pb.Job.FAILED, pb.Job.CANCELLED)
 
     def __init__(self) -> None:
+        self.images = FirstImages()
         self._pages = Environment(
             loader=PackageLoader("farm.web"),
             autoescape=True,

@@ -10,9 +10,11 @@ from PIL import Image, ImageOps
 
 from farm.web.farm import Calls
 from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
 
 _SIDE_PX = 480
 _KEPT_BYTES = 32 * 2**20
+_KNOWN = 5000
 
 
 class Thumbs:
@@ -33,6 +35,24 @@ class Thumbs:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(name)
         return self._kept[name]
+
+
+class FirstImages:
+    """The image of each job's first shot, which stays as it is."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    async def of(self, calls: Calls, job: resources_pb2.Job) -> str:
+        """As images/{sha256}; empty where the job was deleted in between."""
+        if job.name not in self._known:
+            shots = await calls.first_shots([job])
+            if not shots:
+                return ""
+            self._known[job.name] = shots[0].image
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return self._known[job.name]
 
 
 def _smaller(data: bytes) -> bytes:

@@ -26,6 +26,7 @@ function swap({ id, html, into }) {
   }
   const fresh = element(html);
   localTimes(fresh);
+  clips(fresh);
   if (!old) {
     if (into) {
       document.getElementById(into)?.prepend(fresh);
@@ -97,13 +98,43 @@ function picked() {
   if (!button) return;
   const count = document.querySelectorAll('input[name="shot"]:checked').length;
   button.disabled = count < 2;
-  button.textContent = count < 2 ? "Pick clips to compare" : `Compare ${count} clips`;
+  const words = count < 2 ? "Pick clips to compare" : `Compare ${count} clips`;
+  if (button.textContent !== words) button.textContent = words;  // the observer sees it, too
 }
 
 document.addEventListener("change", picked);
 new MutationObserver(picked).observe(document.getElementById("main"), { childList: true, subtree: true });
 
+// A clip plays while it is pointed at, or has the focus; without this script it has its controls.
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+function clips(root) {
+  for (const video of root.querySelectorAll("video[controls]:not([data-calm])")) {
+    video.dataset.calm = "";
+    video.controls = false;
+    video.tabIndex = 0;
+  }
+}
+
+function wake(event) {
+  const video = event.target.closest?.("video[data-calm]");
+  if (!video || video.controls) return;
+  video.controls = true;
+  if (!still.matches) video.play().catch(() => {});
+}
+
+function rest(event) {
+  const video = event.target.closest?.("video[data-calm]");
+  if (!video || video.matches(":hover, :focus-within, :focus") || document.fullscreenElement === video) return;
+  video.controls = false;
+  video.pause();
+}
+
+for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, wake);
+for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => setTimeout(rest, 0, event));
+
 picked();
+clips(document);
 localTimes(document);
 listen();
 if (plots) {
