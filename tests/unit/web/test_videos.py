@@ -12,6 +12,7 @@ import httpx2
 from farm.gateway.server import Gateway
 from farm.jobs.params import TINY
 from farm.render.fake import FakeRenderer
+from svdfarm.v1 import render_service_pb2 as pb
 from tests.running import eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
 from tests.unit.web.conftest import ROCKET, SMALL, post
@@ -130,8 +131,6 @@ def test_content_that_is_not_ready_is_409(http: httpx2.Client) -> None:
 def test_a_cancelled_video_has_failed_and_says_so(http: httpx2.Client, gateway: Gateway) -> None:
     video_id = post(http).json()["id"]
     with grpc.insecure_channel(str(gateway.address)) as channel:
-        from svdfarm.v1 import render_service_pb2 as pb
-
         Caller(channel).render.CancelJob(
             pb.CancelJobRequest(name=f"jobs/{video_id.removeprefix('video_')}")
         )
