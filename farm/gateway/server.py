@@ -129,7 +129,7 @@ class Gateway:
         )
         self._serve_health(users, names)
         self.address = _bind(users, self._config.address)
-        users.add_insecure_port(self._private.target)
+        self._private.serve(users)
         self.worker_address = self.address
         if self._config.worker_address is not None:
             self.worker_address = _bind(session_server, self._config.worker_address)

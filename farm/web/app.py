@@ -31,6 +31,7 @@ _HEADERS = {
     "img-src 'self' data: blob:; media-src 'self'; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",  # an update of the farm is an update of its scripts
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",

@@ -62,6 +62,10 @@ class Calls:
         """The answer of a method with one. Raises grpc.aio.AioRpcError."""
         return await method(request, metadata=self.metadata, timeout=CALL_LIMIT_S)
 
+    async def check(self) -> None:
+        """Raises AioRpcError for who may not list jobs: such as nobody's token."""
+        await self.ask(self.render.ListJobs, pb.ListJobsRequest(page_size=1))
+
     async def upload(self, parts: AsyncIterator[bytes]) -> resources_pb2.Image:
         """Stores an image."""
         requests = (pb.UploadImageRequest(data=part) async for part in parts)

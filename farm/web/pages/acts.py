@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import grpc.aio
 from starlette.datastructures import FormData, UploadFile
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -15,12 +16,14 @@ from farm.web.farm import CHUNK_BYTES
 from farm.web.pages.routes import Pages
 from farm.web.pages.sweep import read_settings
 from farm.web.refusals import Refused, invalid, of_farm
+from farm.web.videos.body import IMAGE_LIMIT_BYTES, BodyLimit
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2, worker_service_pb2
 
-_FILE_LIMIT = 50
+_FILE_LIMIT = 20
 _FIELD_LIMIT = 30
 _FIELD_BYTES = 64 * 2**10
+_LIMITED = Middleware(BodyLimit, limit_bytes=_FILE_LIMIT * IMAGE_LIMIT_BYTES + 2**20)
 
 
 class Acts:
@@ -32,7 +35,7 @@ class Acts:
     def routes(self) -> list[Route]:
         """All POST."""
         return [
-            Route("/submit", self.submit, methods=["POST"]),
+            Route("/submit", self.submit, methods=["POST"], middleware=[_LIMITED]),
             Route("/jobs/{job}/{act}", self.job, methods=["POST"]),
             Route("/jobs/{job}/shots/{number:int}/{act}", self.shot, methods=["POST"]),
             Route("/workers/{worker}/{act}", self.worker, methods=["POST"]),
@@ -41,6 +44,7 @@ class Acts:
     async def submit(self, request: Request) -> Response:
         """Queues each image with each combination of settings."""
         form = FormData()
+        await self._pages.calls(request).check()  # before a body is read
         try:
             form = await request.form(
                 max_files=_FILE_LIMIT, max_fields=_FIELD_LIMIT, max_part_size=_FIELD_BYTES
@@ -119,10 +123,8 @@ class Acts:
                 name = _shot_name(file.filename or "", len(shots) + 1, len(files) * len(settings))
                 shots.append(resources_pb2.Shot(image=image.name, params=params, display_name=name))
         called = text.get("name", "").strip() or (files[0].filename or "")[:128]
-        request_ = pb.CreateJobRequest(
-            job=resources_pb2.Job(display_name=called), shots=shots, request_id=text.get("id", "")
-        )
-        return await calls.ask(calls.render.CreateJob, request_)
+        wanted = pb.CreateJobRequest(job=resources_pb2.Job(display_name=called), shots=shots)
+        return await calls.ask(calls.render.CreateJob, wanted)
 
 
 async def _parts(file: UploadFile) -> AsyncIterator[bytes]:

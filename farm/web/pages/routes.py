@@ -216,7 +216,7 @@ class Pages:
             if token is None:
                 raise Refused(401, "that is no token", "token_invalid")
             calls = self._farm.calls(token)
-            await calls.ask(calls.render.ListJobs, pb.ListJobsRequest(page_size=1))
+            await calls.check()
         except (grpc.aio.AioRpcError, Refused) as error:
             refused = error if isinstance(error, Refused) else of_farm(error)
             return self._page(
@@ -242,7 +242,7 @@ class Pages:
     async def live_jobs(self, request: Request) -> Response:
         """What changes in the list."""
         calls = self.calls(request)
-        await calls.ask(calls.render.ListJobs, pb.ListJobsRequest(page_size=1))
+        await calls.check()
         return _events(
             self._hub.read(
                 (token_of(request), "jobs"), lambda topic: follow_jobs(topic, calls, self._html)
@@ -290,7 +290,8 @@ class Pages:
                 raise error
         reading = request.method == "GET" and not request.url.path.startswith(("/live", "/plots"))
         if refused.http_status == 401 and reading:
-            return RedirectResponse(f"/signin?next={quote(request.url.path)}", 303)
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/signin?next={quote(wanted)}", 303)
         answer = self._page(
             request, "problem", http_status=refused.http_status, title="Not here", refused=refused
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from svdfarm.v1 import resources_pb2
 MINUTES = 60
 _JOBS = 200
 _ATTEMPTS = 1000
-_FRESH_S = 5.0
+_FRESH_S = 9.0
 _KEPT = 2000
 
 
@@ -75,7 +76,7 @@ class History:
             claimed = _first_claims(attempts)
             for minute, end_s in enumerate(ends_s):
                 if job.create_time.seconds <= end_s and (ended_s is None or ended_s > end_s):
-                    began = sum(claim_s <= end_s for claim_s in claimed)
+                    began = bisect_right(claimed, end_s)
                     waiting[minute] += max(0, job.shot_count - job.cancelled_shot_count - began)
             for attempt in attempts:
                 if not attempt.HasField("end_time"):
@@ -106,8 +107,9 @@ class History:
 
 
 def _first_claims(attempts: list[resources_pb2.Attempt]) -> list[int]:
+    """When each shot was first given to a worker, in order."""
     first: dict[str, int] = {}
     for attempt in attempts:
         shot = attempt.name.rpartition("/attempts/")[0]
         first.setdefault(shot, attempt.claim_time.seconds)
-    return list(first.values())
+    return sorted(first.values())

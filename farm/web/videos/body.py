@@ -125,7 +125,7 @@ def _too_large() -> Refused:
 
 
 class BodyLimit:
-    """Refuses, with 413, to read more of a body than an image and its fields need."""
+    """Refuses, with 413, to read more of a body: an image and its fields, unless told otherwise."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int = _BODY_LIMIT_BYTES) -> None:
         self._app = app
@@ -140,7 +140,8 @@ class BodyLimit:
             message = await receive()
             seen_bytes += len(message.get("body", b""))
             if seen_bytes > self._limit_bytes:
-                raise _too_large()
+                limit_mib = self._limit_bytes // 2**20
+                raise Refused(413, f"the body has more than {limit_mib} MiB", "too_large")
             return message
 
         await self._app(scope, limited, send)

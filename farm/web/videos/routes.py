@@ -63,6 +63,7 @@ class Videos:
     async def create(self, request: Request) -> Response:
         """Queues a clip."""
         calls = self._calls(request)
+        await calls.check()  # before a body is read
         try:
             body = await read_body(request)
             params = read_params(body.fields)
