@@ -318,7 +318,7 @@ class Pages:
         """Those that workers serve, else all that there could be."""
         request = worker_service_pb2.ListWorkersRequest(page_size=1000)
         try:
-            workers = (await calls.ask(calls.worker.ListWorkers, request)).workers
+            workers = list((await calls.ask(calls.worker.ListWorkers, request)).workers)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
                 raise
