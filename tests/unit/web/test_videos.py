@@ -157,7 +157,7 @@ def test_progress_is_that_of_the_worker(tmp_path: Path) -> None:
         eventually(ended)
         assert seen == sorted(seen, key=lambda told: told[1])
         between = {progress for status, progress in seen if status == "in_progress"}
-        assert between & {12, 25, 37, 50, 62, 75, 87}
+        assert len(between & {12, 25, 37, 50, 62, 75, 87}) > 1
 
 
 def test_deleting_a_video_that_renders_cancels_it_first(tmp_path: Path) -> None:
