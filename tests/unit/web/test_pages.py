@@ -136,7 +136,7 @@ def test_a_job_is_paused_resumed_requeued_and_deleted(http: httpx2.Client, calle
         assert http.post(f"/{job.name}/{act}", headers=_own(http)).status_code == 303
         assert caller.job(job.name).state == wanted, act
     refused = http.post(f"/{job.name}/delete", headers=_own(http))
-    assert (refused.status_code, "ended" in refused.text) == (409, True)
+    assert (refused.status_code, "cancel it before" in refused.text) == (409, True)
     http.post(f"/{job.name}/cancel", headers=_own(http))
     assert http.post(f"/{job.name}/delete", headers=_own(http)).headers["location"] == "/"
     assert http.get(f"/{job.name}").status_code == 404
