@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 # Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
 LOCKED := install --quiet --require-hashes --no-deps
 
-.PHONY: setup demo nano nano-eval pictures bench test chaos chaos-quick planted fuzz fuzz-quick hostile check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
+.PHONY: setup demo nano nano-eval pictures bench test test-browser chaos chaos-quick planted fuzz fuzz-quick hostile check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
@@ -44,6 +44,10 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The web page in a real Chromium, which has to be there; with CI=true it fails where there is none.
+test-browser: setup
+	$(BIN)/python -m pytest tests/browser $(BROWSER)
 
 # Breaks a farm in every way there is, for hours; a part that has been run is not run again. One way
 # alone: python -m tests.chaos, tests.chaos.power or tests.chaos.nodes, with --help.

@@ -22,10 +22,10 @@ IMAGE = Path(__file__).parent.parent / "examples" / "images" / "rocket.jpg"
 class Gateway:
     """A `farm gateway` in a process of its own; started again, it keeps its port."""
 
-    def __init__(self, data: Path, database: str | None = None) -> None:
+    def __init__(self, data: Path, database: str | None = None, http: str = "127.0.0.1:0") -> None:
         self.address = "127.0.0.1:0"
         self._log = data.parent / "gateway.log"
-        self._options = ["--http", "127.0.0.1:0", "--data", str(data)]
+        self._options = ["--http", http, "--data", str(data)]
         if database:
             self._options += ["--database", database]
         self.start()
@@ -61,9 +61,11 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(data: Path, database: str | None = None) -> Iterator[Gateway]:
+def gateway(
+    data: Path, database: str | None = None, http: str = "127.0.0.1:0"
+) -> Iterator[Gateway]:
     """A gateway for the length of a with block."""
-    running = Gateway(data, database)
+    running = Gateway(data, database, http)
     try:
         yield running
     finally:

@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: is it alive, and what does it measure?"""
+"""The gateway's HTTP port: is it alive, what does it measure, and farm.web beside these."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.gateway.access import routes
@@ -24,6 +24,8 @@ from farm.gateway.keyring import Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
 from farm.gateway.tls import HANDSHAKE_S
+
+_STOP_LIMIT_S = 3  # for answers under way: a page that watches would hold it for ever
 
 
 class HttpServer(uvicorn.Server):
@@ -68,14 +70,16 @@ def http_server(
     keyring: Keyring,
     address: Address,
     config: GatewayConfig,
+    web: ASGIApp,
     context: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for.
+    """Answers /healthz, 200 while `serving`, else 503, and /metrics, to whom they are for;
+    all else is `web`'s.
 
     With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
     table = routes(open_metrics=config.open_metrics)
-    gate = Gate(http_app(serving, scraper), keyring, table, address, config.limits)
+    gate = Gate(http_app(serving, scraper, web), keyring, table, address, config.limits)
     return HttpServer(
         uvicorn.Config(
             _Counted(gate, metrics, set(table)),
@@ -87,13 +91,14 @@ def http_server(
             log_config=None,
             access_log=False,
             ws="none",
+            timeout_graceful_shutdown=_STOP_LIMIT_S,
         ),
         context,
     )
 
 
-def http_app(serving: Callable[[], bool], scraper: Scraper) -> Starlette:
-    """The routes, which `farm.gateway.access.ROUTES` says who may ask for."""
+def http_app(serving: Callable[[], bool], scraper: Scraper, web: ASGIApp) -> Starlette:
+    """The routes, which `farm.gateway.access.ROUTES` says who may ask for, then those of `web`."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if serving() else PlainTextResponse("stopping\n", 503)
@@ -102,7 +107,8 @@ def http_app(serving: Callable[[], bool], scraper: Scraper) -> Starlette:
         text, media_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": media_type})
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", tell_metrics)])
+    own = [Route("/healthz", healthz), Route("/metrics", tell_metrics)]
+    return Starlette(routes=[*own, Mount("/", web)])
 
 
 class _Counted:

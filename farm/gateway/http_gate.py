@@ -38,7 +38,11 @@ _STATES = {
 
 
 class Gate:
-    """Lets requests through to `app` that may be made."""
+    """Lets requests through to `app` that may be made.
+
+    A path that is not in `routes` is the web side's, which looks after Origins, methods and tokens
+    itself: whatever it does for its caller is a call of gRPC's, with its caller's own token.
+    """
 
     def __init__(
         self,
@@ -90,13 +94,14 @@ class Gate:
             # A page elsewhere may have had its own name lead here.
             return _told(421, "the Host of this request is not the farm's address")
         route = self._routes.get(scope["path"])
-        methods = route.methods if route else _SAFE
-        if scope["method"] not in methods:
-            allowed = ", ".join(methods)
+        if route is None:
+            return None
+        if scope["method"] not in route.methods:
+            allowed = ", ".join(route.methods)
             return _told(405, f"allowed: {allowed}", {"allow": allowed})
         if scope["method"] not in _SAFE and not _is_same_origin(headers.getlist("origin"), host):
             return _told(403, "the Origin of this request is another site, or is not told")
-        if route is None or route.access.open:
+        if route.access.open:
             return None
         try:
             authorization = headers.getlist("authorization")

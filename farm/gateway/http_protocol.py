@@ -15,8 +15,9 @@ from farm.gateway.http_gate import HEADERS
 HEADER_LIMIT_BYTES = 16 * 1024
 KEEP_ALIVE_S = 5  # that a caller may wait with its next request
 CONNECTION_LIMIT = 500
-_REQUEST_S = 10.0  # that a whole request may take to arrive
-_ANSWER_S = 60.0  # that its answer may take to be read
+_REQUEST_S = 10.0  # that a header may take to arrive, and each _PART_BYTES of a body
+_PART_BYTES = 64 * 1024
+_ANSWER_S = 60.0  # that a caller may leave what was sent unread
 _UNFINISHED = (h11.IDLE, h11.SEND_BODY)
 
 
@@ -24,6 +25,7 @@ class LimitedProtocol(H11Protocol):
     """Cuts connections that take too long."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _part_bytes = 0  # of a body, since its time was last renewed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """uvicorn's hook."""
@@ -39,12 +41,25 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """uvicorn's hook. The time of a request begins with its first byte, and is not renewed."""
-        if self._deadline is None:
+        """uvicorn's hook. The time of a header is not renewed; a body's is, as it arrives."""
+        in_body = self.conn.their_state is h11.SEND_BODY
+        self._part_bytes = self._part_bytes + len(data) if in_body else 0
+        if self._deadline is None or self._part_bytes >= _PART_BYTES:
+            self._part_bytes = 0
             self._cut_in(_REQUEST_S)
         super().data_received(data)
         if self.conn.their_state not in _UNFINISHED:
-            self._cut_in(_ANSWER_S)
+            self._let_be()  # the farm has its time to answer
+
+    def pause_writing(self) -> None:
+        """asyncio's hook: what was sent waits to be read."""
+        super().pause_writing()
+        self._cut_in(_ANSWER_S)
+
+    def resume_writing(self) -> None:
+        """asyncio's hook: enough of it was."""
+        super().resume_writing()
+        self._let_be()
 
     def on_response_complete(self) -> None:
         """uvicorn's hook."""
@@ -70,7 +85,13 @@ class LimitedProtocol(H11Protocol):
 
     def _cut_in(self, time_s: float) -> None:
         self._let_be()
-        self._deadline = self.loop.call_later(time_s, self.transport.abort)
+        self._deadline = self.loop.call_later(time_s, self._cut)
+
+    def _cut(self) -> None:
+        if self.flow.read_paused:  # its body waits for us
+            self._cut_in(_REQUEST_S)
+        else:
+            self.transport.abort()
 
     def _let_be(self) -> None:
         if self._deadline is not None:

@@ -182,12 +182,16 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def ListJobs(  # noqa: N802
         self, request: pb.ListJobsRequest, context: Context
     ) -> pb.ListJobsResponse:
-        """A page of jobs, newest first."""
+        """A page of jobs, newest first or oldest first."""
         size = names.page_size(request.page_size)
         read, sees = self._store.database.read, who().sees
         seal = await read(tenants.seal, sees)
-        before = names.page_token(request.page_token, seal)
-        found = await read(jobs.list_jobs, size, before, sees=sees)
+        behind = names.page_token(request.page_token, seal)
+        if behind is None and request.after:
+            after = names.job_id(request.after, "after")
+            behind = (await read(jobs.get_job, after, sees=sees)).number
+        oldest_first = request.oldest_first
+        found = await read(jobs.list_jobs, size, behind, oldest_first=oldest_first, sees=sees)
         token = seal.write(found[-1].number) if len(found) == size else ""
         return pb.ListJobsResponse(jobs=map(job_to_wire, found), next_page_token=token)
 

@@ -24,6 +24,7 @@ from farm.gateway.http import HttpServer, http_server, listen
 from farm.gateway.keyring import FarmTokens, Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.notifier import Notifier
+from farm.gateway.private import PrivateEndpoint
 from farm.gateway.quotas import Limited, Quotas
 from farm.gateway.render_service import RenderService
 from farm.gateway.roster import Roster
@@ -42,6 +43,7 @@ from farm.store.store import Store
 from farm.store.tenants import TENANTS
 from farm.store.tokens import TOKENS
 from farm.store.workers import WORKERS
+from farm.web.app import Web
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -115,6 +117,8 @@ class Gateway:
         self._calls = CountedCalls(self._metrics.rpcs)
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
+        self._private = PrivateEndpoint()
+        self._web = Web(self._private.target)
         self._tasks: list[asyncio.Task[None]] = []
         self._serving = False
         self.address = config.address
@@ -159,6 +163,7 @@ class Gateway:
         )
         self._serve_health(users, names)
         self.address = self._bind(users, self._config.address)
+        self._private.serve(users)
         self.worker_address = self.address
         if self._config.worker_address is not None:
             self.worker_address = self._bind(session_server, self._config.worker_address)
@@ -184,8 +189,10 @@ class Gateway:
         await self._health.enter_graceful_shutdown()
         self._render.stop()
         await self._sessions.close()
+        self._web.stop()
         grace_s = self._config.stop_grace_s
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+        await self._web.close()
         await self._calls.ended()
         if self._http is not None:
             self._http.should_exit = True
@@ -195,6 +202,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreError):
             await self._keyring.note_uses()
+        self._private.remove()
         await asyncio.to_thread(self._store.close)
 
     def _on_commit(self, changed: set[str]) -> None:
@@ -247,6 +255,7 @@ class Gateway:
             self._keyring,
             self.http,
             self._config,
+            self._web.app,
             context,
         )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))

@@ -164,13 +164,19 @@ def get_job(conn: Connection, job_id: str, *, sees: str | None = None) -> Job:
 
 
 def list_jobs(
-    conn: Connection, limit: int, before: int | None = None, *, sees: str | None = None
+    conn: Connection,
+    limit: int,
+    behind: int | None = None,
+    *,
+    oldest_first: bool = False,
+    sees: str | None = None,
 ) -> list[Job]:
-    """Jobs, newest first, older than the one numbered `before`."""
-    query = select(schema.job).order_by(schema.job.c.number.desc()).limit(limit)
+    """Jobs, newest first or oldest first, those behind the one numbered `behind` in that order."""
+    number = schema.job.c.number
+    query = select(schema.job).order_by(number if oldest_first else number.desc()).limit(limit)
     query = owned(query, schema.job, sees)
-    if before is not None:
-        query = query.where(schema.job.c.number < before)
+    if behind is not None:
+        query = query.where(number > behind if oldest_first else number < behind)
     return [job_from_row(row) for row in conn.execute(query)]
 
 

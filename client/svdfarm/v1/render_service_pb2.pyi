@@ -212,17 +212,25 @@ class ListJobsRequest(google.protobuf.message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    OLDEST_FIRST_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most this many; 0 is 50, and more than 1000 is 1000."""
     page_token: builtins.str
     """next_page_token of the page before; all other fields as in that request."""
+    after: builtins.str
+    """Only jobs behind this one in the order of the list. Format: jobs/{job}"""
+    oldest_first: builtins.bool
+    """Oldest first instead."""
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        after: builtins.str = ...,
+        oldest_first: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
 global___ListJobsRequest = ListJobsRequest
 

@@ -73,7 +73,7 @@ class RenderServiceStub:
         svdfarm.v1.render_service_pb2.ListJobsRequest,
         svdfarm.v1.render_service_pb2.ListJobsResponse,
     ]
-    """Newest first."""
+    """Newest first. NOT_FOUND: the job that `after` names."""
 
     UpdateJob: grpc.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.UpdateJobRequest,
@@ -223,7 +223,7 @@ class RenderServiceAsyncStub:
         svdfarm.v1.render_service_pb2.ListJobsRequest,
         svdfarm.v1.render_service_pb2.ListJobsResponse,
     ]
-    """Newest first."""
+    """Newest first. NOT_FOUND: the job that `after` names."""
 
     UpdateJob: grpc.aio.UnaryUnaryMultiCallable[
         svdfarm.v1.render_service_pb2.UpdateJobRequest,
@@ -387,7 +387,7 @@ class RenderServiceServicer(metaclass=abc.ABCMeta):
         request: svdfarm.v1.render_service_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> typing.Union[svdfarm.v1.render_service_pb2.ListJobsResponse, collections.abc.Awaitable[svdfarm.v1.render_service_pb2.ListJobsResponse]]:
-        """Newest first."""
+        """Newest first. NOT_FOUND: the job that `after` names."""
 
     @abc.abstractmethod
     def UpdateJob(

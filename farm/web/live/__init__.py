@@ -1,0 +1,1 @@
+"""What changes on a page, told to every browser that looks at it."""

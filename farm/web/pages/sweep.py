@@ -1,0 +1,63 @@
+"""The form of the page as the shots of a job: each image with each combination of settings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+from farm.web.refusals import Refused, invalid
+from farm.web.videos.fields import FIELDS, read_params
+from svdfarm.v1 import resources_pb2 as pb
+
+SWEPT = ("seed", "motion_bucket_id", "noise_aug_strength")  # a list of values makes a sweep
+_PLAIN = ("model", "size", "num_frames", "num_inference_steps", "fps", "fit")
+_SHOT_LIMIT = 200
+
+
+def read_settings(form: Mapping[str, str]) -> list[pb.RenderParams]:
+    """One for each combination of what is given. Raises Refused."""
+    plain = {name: form[name].strip() for name in _PLAIN if form.get(name, "").strip()}
+    swept = {name: list(_values(form[name])) for name in SWEPT if form.get(name, "").strip()}
+    count = 1
+    for values in swept.values():
+        count *= len(values)
+    if count > _SHOT_LIMIT:
+        raise Refused(
+            400,
+            f"that is {count} clips of each image; allowed: {_SHOT_LIMIT}. `farm submit` takes "
+            "10,000",
+            "too_many",
+        )
+    return [
+        read_params({**plain, **dict(zip(swept, values, strict=True))})
+        for values in itertools.product(*swept.values())
+    ]
+
+
+def _values(text: str) -> Iterator[str]:
+    """`1, 5, 7-9` is 1, 5, 7, 8, 9."""
+    for part in text.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if dash and first.isdecimal() and last.isdecimal() and len(last) < 10:
+            if int(last) - int(first) >= _SHOT_LIMIT or int(last) < int(first):
+                raise invalid("range", f"is {part!r}; allowed: up to {_SHOT_LIMIT}, upwards")
+            yield from map(str, range(int(first), int(last) + 1))
+        else:
+            yield part
+
+
+def differing(shots: list[pb.Shot]) -> list[tuple[str, list[str]]]:
+    """The settings in which shots differ: each one's name, and its value in each of them."""
+    told = []
+    for name, field in FIELDS.items():
+        if name in ("crf", "codec", "fit"):
+            continue
+        values = [
+            f"{value:g}"
+            if isinstance(value := getattr(shot.params, field.wire), float)
+            else str(value)
+            for shot in shots
+        ]
+        if len(set(values)) > 1:
+            told.append((name, values))
+    return told

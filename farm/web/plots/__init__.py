@@ -1,0 +1,1 @@
+"""How the last hour went, drawn."""

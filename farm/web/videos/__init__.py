@@ -1,0 +1,1 @@
+"""OpenAI's /v1/videos: one video is one job of one shot."""
