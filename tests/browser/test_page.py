@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ROCKET = str(IMAGES / "rocket.jpg")
 COFFEE = str(IMAGES / "coffee.png")
-TOKEN = "a token of sixteen"
+TOKEN = "a-token-of-sixteen"
 
 
 def until(page: Page, condition: str) -> None:

@@ -46,10 +46,10 @@ def ask(
 
 
 def test_the_table_has_exactly_the_routes_that_are_served(guarded: Guarded) -> None:
-    app = http_app(lambda: True, guarded.gateway._scraper)
+    app = http_app(lambda: True, guarded.gateway._scraper, guarded.gateway._web.app)
     paths = {route.path for route in app.routes if isinstance(route, AppRoute)}
     assert paths == set(ROUTES)
-    assert len(app.routes) == len(ROUTES)
+    assert len(app.routes) == len(ROUTES) + 1  # and the web side, whose calls are gRPC's
 
 
 CLOSED = [path for path, route in ROUTES.items() if not route.access.open]
@@ -114,7 +114,7 @@ def test_metrics_are_open_until_there_is_a_token(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("path", "method", "state"),
-    [("/healthz", "GET", 200), ("/metrics", "GET", 401), ("/x", "GET", 404), ("/x", "PUT", 405)],
+    [("/healthz", "GET", 200), ("/metrics", "GET", 401), ("/healthz", "PUT", 405)],
 )
 def test_every_answer_is_for_nobody_else_to_use(
     guarded: Guarded, path: str, method: str, state: int
@@ -128,8 +128,22 @@ def test_every_answer_is_for_nobody_else_to_use(
     assert not [name for name in headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize(("method", "state"), [("GET", 404), ("PUT", 403)])
+def test_the_web_sides_answers_are_for_no_other_site_either(
+    guarded: Guarded, method: str, state: int
+) -> None:
+    found, _, headers = ask(
+        guarded.gateway, "/x", method=method, headers={"Origin": "https://elsewhere.example"}
+    )
+    assert found == state
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FARM"])
-@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/x"])
+@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
 def test_other_methods_are_refused(guarded: Guarded, path: str, method: str) -> None:
     state, _, headers = ask(guarded.gateway, path, FARM_TOKEN, method=method)
     assert (state, headers["allow"]) == (405, "GET, HEAD")

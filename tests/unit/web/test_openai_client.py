@@ -15,7 +15,7 @@ from tests.unit.web.conftest import ROCKET
 # OpenAI ends its own service, and has its client say so; the API lives on in others.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
-TOKEN = "a token of sixteen"
+TOKEN = "a-token-of-sixteen"
 KNOBS = {"num_frames": 3, "num_inference_steps": 4, "noise_aug_strength": 0.1, "seed": 11}
 
 

@@ -18,7 +18,7 @@ from tests.running import IMAGES, eventually, running_gateway
 from tests.unit.gateway.conftest import Caller
 from tests.unit.web.conftest import ROCKET, post
 
-TOKEN = "a token of sixteen"
+TOKEN = "a-token-of-sixteen"
 PAGES = ("/", "/gallery", "/compare", "/workers", "/docs", "/signin")
 
 

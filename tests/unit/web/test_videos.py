@@ -214,7 +214,7 @@ def test_the_same_idempotency_key_makes_one_video(http: httpx2.Client) -> None:
 
 
 def test_a_token_is_asked_for_and_handed_on(tmp_path: Path) -> None:
-    token = "a token of sixteen"
+    token = "a-token-of-sixteen"
     with (
         running_gateway(tmp_path / "data", token=token) as gateway,
         httpx2.Client(base_url=f"http://{gateway.http}") as http,
