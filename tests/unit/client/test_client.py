@@ -123,7 +123,7 @@ def test_an_image_that_the_farm_cannot_decode_names_its_shots(client: Client, ph
 
 def test_progress_of_an_upload_is_told_after_each_image(client: Client, photo: Path) -> None:
     data = photo.read_bytes()
-    images = [data, data + b"1", data + b"22", data]
+    images = [data, data + bytes(1), data + bytes(2), data]  # as cameras end them
     size_bytes = sum(len(image) for image in images[:3])
     told: list[tuple[int, int]] = []
 

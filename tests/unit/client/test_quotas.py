@@ -59,8 +59,8 @@ def limit(gateway: Gateway, **limits: Any) -> None:
 
 def shots(count: int) -> list[NewShot]:
     rocket = (IMAGES / "rocket.jpg").read_bytes()
-    # Each is another file, and the same picture.
-    return [NewShot(rocket + bytes([n]), PARAMS, name=f"s{n}") for n in range(count)]
+    # Each is another file, and the same picture: cameras write zeros behind it.
+    return [NewShot(rocket + bytes(n), PARAMS, name=f"s{n}") for n in range(count)]
 
 
 def test_videos_are_saved_as_they_come_with_one_stream_at_a_time(
