@@ -6,14 +6,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import typer
-
 from farm.cli.exits import CommandFailed
 from farm.cli.server import data_folder
 from farm.gateway.token_service import new_token
 from farm.gateway.wall import Refusal
 from farm.jobs.token_text import TokenText
-from farm.settings import Flags, Settings
+from farm.settings import Settings
 from farm.store import offline
 from farm.store.errors import StoreError, StoreLocked
 from farm.store.postgres import read_url
@@ -22,7 +20,6 @@ from svdfarm import NewToken, Token
 
 
 def create_token(
-    ctx: typer.Context,
     name: str,
     scopes: list[str],
     tenant: str,
@@ -35,10 +32,9 @@ def create_token(
     Raises CommandFailed.
     """
     settings = Settings.load()
-    flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     given_url = settings.find("database", database)
     folder = data_folder(settings, data)
-    ways_in = WaysIn(farm_token=settings.find("token", flags.token) is not None)
+    ways_in = WaysIn()  # a client's FARM_TOKEN may stand here: no gateway is known to have it
     text, now_s = TokenText.make(), time.time()
     try:
         url = read_url(given_url) if given_url else None

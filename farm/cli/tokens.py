@@ -79,7 +79,7 @@ def create(
     if offline:
         from farm.cli.offline import create_token
 
-        made = create_token(ctx, name, scope, tenant, ttl_s, data, database)
+        made = create_token(name, scope, tenant, ttl_s, data, database)
     else:
         if data is not None or database is not None:
             raise CommandFailed("--data and --database are for --offline: a gateway has its own")

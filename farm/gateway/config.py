@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farm.jobs.token_text import TokenText
 from farm.jobs.webhooks import Webhooks
 
 if TYPE_CHECKING:  # addresses are read where only the client is installed
@@ -133,6 +134,12 @@ class GatewayConfig:
                 raise ConfigInvalid(
                     f"{name} cannot be used: allowed are 16 or more printable ASCII characters "
                     "without spaces, as no client could send others; use a long random one"
+                )
+            if token is not None and TokenText.read(token) is not None:
+                raise ConfigInvalid(
+                    f"{name} is a token that `farm token create` made: here it would be good for "
+                    "more than it was made for, and nobody could revoke it. Leave it to clients, "
+                    "and use another long random text"
                 )
         if self.token is not None and self.token == self.worker_token:
             raise ConfigInvalid(

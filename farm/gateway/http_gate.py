@@ -87,7 +87,9 @@ class Gate:
         """The answer to a request that may not be made; None: it may."""
         headers = Headers(scope=scope)
         client = scope.get("client")
-        if not self._rate.allows(client[0] if client else ""):
+        known = self._routes.get(scope["path"])
+        is_open = known is not None and known.access.open  # probes share addresses with callers
+        if not is_open and not self._rate.allows(client[0] if client else ""):
             return _told(429, "too many requests from your address: ask less often")
         host = headers.get("host", "")
         if self._address.is_loopback and not _is_here(host, self._address):

@@ -42,13 +42,16 @@ class LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """uvicorn's hook. The time of a header is not renewed; a body's is, as it arrives."""
+        if self.flow.write_paused:  # to read comes first
+            super().data_received(data)
+            return
         in_body = self.conn.their_state is h11.SEND_BODY
         self._part_bytes = self._part_bytes + len(data) if in_body else 0
         if self._deadline is None or self._part_bytes >= _PART_BYTES:
             self._part_bytes = 0
             self._cut_in(_REQUEST_S)
         super().data_received(data)
-        if self.conn.their_state not in _UNFINISHED:
+        if self.conn.their_state not in _UNFINISHED and not self.flow.write_paused:
             self._let_be()  # the farm has its time to answer
 
     def pause_writing(self) -> None:

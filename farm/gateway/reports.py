@@ -14,6 +14,7 @@ from farm.gateway.direct import publish_uploaded
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.metrics import WORKER_STAGES, Metrics
 from farm.gateway.roster import Roster
+from farm.gateway.telling import read_duration_s
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.workers import Worker
 from farm.jobs.retry import Reason
@@ -83,7 +84,7 @@ class Reports:
                 )
                 return True
         told_s = time.monotonic()
-        render_duration_s = done.render_duration.ToMicroseconds() / 1e6
+        render_duration_s = read_duration_s(done.render_duration.ToMicroseconds() / 1e6)
         lines = to_stored(done.log)
         how = (done.video, render_duration_s, worker.identities, lines)
         try:

@@ -142,28 +142,24 @@ class Gateway:
         self._check_guarded()
         await self._quotas.load()
         await self._start_http()
-        users = self._new_server()
-        render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, users)
-        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(
-            WorkerService(self._store, self._roster, self._config.limits), users
-        )
-        token_service_pb2_grpc.add_TokenServiceServicer_to_server(
-            TokenService(self._store, self._keyring, self._config.limits), users
-        )
-        tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(
-            TenantService(self._store, self._config.limits), users
-        )
+        limits = self._config.limits
+        users = self._new_server(limits.streams_per_connection)
+        # All that comes over HTTP is one connection here.
+        private = self._new_server(limits.concurrent_rpcs)
+        for server in (users, private):
+            self._serve_users(server)
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
         if self._config.worker_address is not None:
-            session_server, names = self._new_server(), USER_SERVICES
+            session_server = self._new_server(limits.streams_per_connection)
+            names = USER_SERVICES
             health_pb2_grpc.add_HealthServicer_to_server(self._health, session_server)
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(
             self._sessions, session_server
         )
         self._serve_health(users, names)
         self.address = self._bind(users, self._config.address)
-        self._private.serve(users)
+        self._private.serve(private)
         self.worker_address = self.address
         if self._config.worker_address is not None:
             self.worker_address = self._bind(session_server, self._config.worker_address)
@@ -260,7 +256,7 @@ class Gateway:
         )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
-    def _new_server(self) -> grpc.aio.Server:
+    def _new_server(self, streams_per_connection: int) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
             interceptors=[
@@ -273,7 +269,7 @@ class Gateway:
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),
                 ("grpc.max_send_message_length", limits.message_bytes),
-                ("grpc.max_concurrent_streams", limits.streams_per_connection),
+                ("grpc.max_concurrent_streams", streams_per_connection),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -284,6 +280,19 @@ class Gateway:
         )
         self._servers.append(server)
         return server
+
+    def _serve_users(self, server: grpc.aio.Server) -> None:
+        limits = self._config.limits
+        render_service_pb2_grpc.add_RenderServiceServicer_to_server(self._render, server)
+        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(
+            WorkerService(self._store, self._roster, limits), server
+        )
+        token_service_pb2_grpc.add_TokenServiceServicer_to_server(
+            TokenService(self._store, self._keyring, limits), server
+        )
+        tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(
+            TenantService(self._store, limits), server
+        )
 
     def _serve_health(self, server: grpc.aio.Server, names: tuple[str, ...]) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -22,6 +22,7 @@ from farm.gateway.metrics import Metrics
 from farm.gateway.names import worker_id
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
+from farm.gateway.telling import check_progress, read_models
 from farm.gateway.upload import Upload
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.workers import Worker, Workers
@@ -30,7 +31,7 @@ from farm.store import inputs, leases
 from farm.store.errors import StoreAway
 from farm.store.records import Lease
 from farm.store.store import Store
-from farm.wire import duration, model_from_wire
+from farm.wire import duration
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
 from svdfarm.v1 import session_service_pb2_grpc as pb_grpc
@@ -164,6 +165,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if worker.holds(lease):
+                    check_progress(request.progress.progress)
                     self._progress(worker, lease, request.progress.progress)
             case "video_chunk":
                 self._take_chunk(worker, request.video_chunk, uploads)
@@ -204,7 +206,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             self._dispatcher.wake()
 
     async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
-        models = [model_from_wire(model) for model in ready.worker.models]
+        models = read_models(ready.worker)
         worker.about = ready.worker
         await self._store.database.write(inputs.put_models, models)
         await self._roster.check(worker)  # before it takes shots: it may be cordoned

@@ -27,7 +27,7 @@ def create_token(
     """
     with ExitStack() as undo:
         if database_url is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             undo.callback(os.close, lock_folder(folder))
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
         with away_told(backend):

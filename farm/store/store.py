@@ -75,7 +75,7 @@ class Store:
         backend = Sqlite(folder / "farm.db") if database_url is None else Postgres(database_url)
         clock = clock or backend.clock()
         with _full_disk_told(folder), contextlib.ExitStack() as undo:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = None
             if database_url is None:
                 lock = lock_folder(folder)

@@ -16,7 +16,7 @@ from farm.jobs import names
 from farm.jobs.codec import Container
 from farm.render.sandbox import decoder
 
-_FIELDS = {"shot": "x", "index": 1, "seed": 5, "fit": "crop", "extension": "mp4"}
+_FIELDS = dict.fromkeys(names.OUTPUT_NAME_FIELDS, 5) | {"shot": "x", "extension": "mp4"}
 _FOLDER = Path(tempfile.mkdtemp(prefix="farm-fuzz-"))
 
 

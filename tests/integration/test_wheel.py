@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -34,12 +35,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+@pytest.fixture(scope="module")
+def pins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The locked versions, without the hashes: the wheel itself has none."""
+    folder = REPOSITORY / "requirements"
+    locks = "\n".join((folder / name).read_text() for name in ("dev.txt", "torch-cpu.txt"))
+    path = tmp_path_factory.mktemp("pins") / "pins.txt"
+    path.write_text("\n".join(re.findall(r"^[a-z0-9-]+==[^\\\n]+", locks, re.MULTILINE)))
+    return path
+
+
 @pytest.mark.timeout(400)
-def test_the_base_install_is_a_client(wheel: Path, tmp_path: Path) -> None:
+def test_the_base_install_is_a_client(wheel: Path, pins: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "base", with_pip=True)
     python = tmp_path / "base" / "bin" / "python"
-    lock = REPOSITORY / "requirements" / "dev.txt"
-    run(python, "-m", "pip", "install", "--quiet", "--constraint", lock, wheel, cwd=tmp_path)
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", pins, wheel, cwd=tmp_path)
     farm = tmp_path / "base" / "bin" / "farm"
     assert "submit" in run(farm, "--help", cwd=tmp_path)
     run(farm, "init", cwd=tmp_path)
@@ -54,11 +64,10 @@ def test_the_base_install_is_a_client(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_the_server_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_server_runs_from_the_wheel(wheel: Path, pins: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "server", with_pip=True)
     python = tmp_path / "server" / "bin" / "python"
-    lock = REPOSITORY / "requirements" / "dev.txt"
-    install = [python, "-m", "pip", "install", "--quiet", "--constraint", lock]
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", pins]
     run(*install, f"{wheel}[server]", cwd=tmp_path)
 
     farm = tmp_path / "server" / "bin" / "farm"

@@ -43,7 +43,7 @@ def test_a_decode_under_way_ends_with_its_gateway(
     calling.join(20)
 
     assert len(refused) == 1
-    assert not is_decoding()
+    eventually(lambda: not is_decoding())
     assert list(tmp_path.glob("spool/**/*.image")) == []
     gc.collect()
     assert caplog.text == ""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import stat
 import urllib.request
 from pathlib import Path
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from farm.gateway.config import ConfigInvalid, GatewayConfig
 from farm.gateway.server import Gateway
+from farm.jobs.token_text import TokenText
 from svdfarm.v1 import render_service_pb2 as pb
-from tests.running import running_gateway
+from tests.running import LOOPBACK, running_gateway
 from tests.unit.gateway.conftest import Caller
 
 
@@ -53,3 +57,14 @@ def test_a_stopping_gateway_ends_its_watches(tmp_path: Path) -> None:
         codes.append(error.code())
     channel.close()
     assert codes == [grpc.StatusCode.UNAVAILABLE]
+
+
+@pytest.mark.parametrize("setting", ["token", "worker_token"])
+def test_a_token_of_the_table_is_not_taken_for_the_farms_own(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ConfigInvalid, match="that `farm token create` made"):
+        GatewayConfig(LOOPBACK, LOOPBACK, tmp_path, **{setting: str(TokenText.make())})  # type: ignore[arg-type]
+
+
+def test_a_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "data"):
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
