@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.web.farm import Farm
+from farm.web.guard import Guard
 from farm.web.live.topic import Hub
 from farm.web.pages.acts import Acts
 from farm.web.pages.routes import Pages
@@ -53,7 +54,7 @@ class Web:
                 *pages.routes(),
                 *Acts(pages).routes(),
             ],
-            middleware=[Middleware(Headers), Middleware(SameOrigin)],
+            middleware=[Middleware(Headers), Middleware(Guard), Middleware(SameOrigin)],
             exception_handlers={
                 Refused: pages.refuse,
                 grpc.aio.AioRpcError: pages.refuse,
@@ -109,7 +110,7 @@ class SameOrigin:
             headers = Request(scope).headers
             origin = headers.get("origin")
             of_program = origin is None and scope["path"].startswith("/v1/")
-            if not of_program and urlsplit(origin or "").netloc != headers.get("host"):
+            if not of_program and _site(origin or "") != headers.get("host"):
                 refused = PlainTextResponse(
                     f"Origin is {(origin or '')[:100]!r}, and this farm is "
                     f"{headers.get('host', '')!r}: pages of other sites change nothing here\n",
@@ -118,3 +119,10 @@ class SameOrigin:
                 await refused(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _site(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as http://[
+        return None
