@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,16 @@ def test_a_sweep_is_every_combination_and_no_more_than_some() -> None:
             read_settings({"seed": seeds})
     with pytest.raises(Refused, match="201 clips"):
         read_settings({"seed": "1-200 201"})
+
+
+def test_a_sweep_above_the_limit_is_not_expanded() -> None:
+    ranges = " ".join(["0-199"] * 10_000)  # two million values in 64 KiB
+    tracemalloc.start()
+    with pytest.raises(Refused, match="clips"):
+        read_settings({"seed": ranges, "noise_aug_strength": ranges})
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**20
 
 
 def test_names_are_text_and_no_html(http: httpx2.Client, caller: Caller) -> None:
