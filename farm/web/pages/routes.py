@@ -8,12 +8,14 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from farm.jobs.params import KNOWN_MODELS, RANGES
 from farm.web.farm import Calls, Farm
+from farm.web.limits import BodyLimit
 from farm.web.live.follow import (
     JOBS_A_PAGE,
     follow_job,
@@ -40,6 +42,7 @@ from svdfarm.v1 import resources_pb2, worker_service_pb2
 SHOTS_A_PAGE = 60
 _CLIPS_A_PAGE = 24
 _COMPARED = 9
+_SHORT = Middleware(BodyLimit, limit_bytes=16 * 2**10)  # of anybody: no token is asked for before
 
 
 class Pages:
@@ -65,7 +68,7 @@ class Pages:
             Route("/docs", self.docs),
             Route("/plots", self.plots),
             Route("/signin", self.ask_token),
-            Route("/signin", self.take_token, methods=["POST"]),
+            Route("/signin", self.take_token, methods=["POST"], middleware=[_SHORT]),
             Route("/signout", self.sign_out, methods=["POST"]),
             Route("/live/jobs", self.live_jobs),
             Route("/live/workers", self.live_workers),
