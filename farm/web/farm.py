@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -73,7 +73,7 @@ class Calls:
             cast(Any, requests), metadata=self.metadata, timeout=CALL_LIMIT_S
         )
 
-    async def download(self, video: str, first: int, end: int) -> AsyncIterator[bytes]:
+    async def download(self, video: str, first: int, end: int) -> AsyncGenerator[bytes]:
         """The bytes of a video from `first` on and before `end`."""
         request = pb.DownloadVideoRequest(name=video, offset_bytes=first)
         call = self.render.DownloadVideo(request, metadata=self.metadata)
@@ -87,11 +87,15 @@ class Calls:
         finally:
             call.cancel()
 
-    async def image(self, name: str) -> bytes:
-        """An image file as it was uploaded."""
+    async def image(self, name: str) -> AsyncGenerator[bytes]:
+        """An image file as it was uploaded, piece by piece."""
         request = pb.DownloadImageRequest(name=name)
-        call = self.render.DownloadImage(request, metadata=self.metadata, timeout=CALL_LIMIT_S)
-        return b"".join([part.data async for part in call])
+        call = self.render.DownloadImage(request, metadata=self.metadata)
+        try:
+            async for part in call:
+                yield part.data
+        finally:
+            call.cancel()
 
     async def first_shots(self, jobs: list[resources_pb2.Job]) -> list[resources_pb2.Shot]:
         """The first shot of each job; none for a job that was deleted in between."""

@@ -23,12 +23,13 @@ from farm.web.refusals import Refused, invalid, of_farm, unknown
 from farm.web.sending import RangeRefused, send_video
 from farm.web.videos.body import BODY_LIMIT_BYTES, Bodies
 from farm.web.videos.fields import read_params
-from farm.web.videos.video import is_video, job_name, not_ready, video_of
+from farm.web.videos.video import is_video, job_name, not_ready, video_id, video_of
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
 _LIST_LIMIT = 100
 _LIST_DEFAULT = 20
+_PAGES_ASKED = 10  # of jobs, most of which may be no videos
 _CANCEL_LIMIT_S = 60.0
 _ENDED = (
     resources_pb2.Job.SUCCEEDED,
@@ -95,20 +96,26 @@ class Videos:
             oldest_first=order == "asc",
         )
         found: list[resources_pb2.Job] = []
-        while len(found) <= limit:
+        last, more = "", False
+        for _ in range(_PAGES_ASKED):
             page = await calls.ask(calls.render.ListJobs, wanted)
             found += filter(is_video, page.jobs)
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
+            last = page.jobs[-1].name if page.jobs else last
+            more = bool(page.next_page_token)
+            if len(found) > limit or not more:
                 break
+            wanted.page_token, wanted.page_size = page.next_page_token, _LIST_LIMIT
         videos = await self._videos(calls, found[:limit])
+        last_id = videos[-1]["id"] if videos else None
+        if more and len(found) <= limit:
+            last_id = video_id(last)  # so far was looked: a caller goes on after it
         return JSONResponse(
             {
                 "object": "list",
                 "data": videos,
-                "has_more": len(found) > limit,
+                "has_more": more or len(found) > limit,
                 "first_id": videos[0]["id"] if videos else None,
-                "last_id": videos[-1]["id"] if videos else None,
+                "last_id": last_id,
             }
         )
 
@@ -137,8 +144,9 @@ class Videos:
             await calls.ask(calls.render.CancelJob, pb.CancelJobRequest(name=job.name))
             await _ending(calls, job)
         await calls.ask(calls.render.DeleteJob, pb.DeleteJobRequest(name=job.name))
-        video_id = request.path_params["id"]
-        return JSONResponse({"id": video_id, "object": "video.deleted", "deleted": True})
+        return JSONResponse(
+            {"id": request.path_params["id"], "object": "video.deleted", "deleted": True}
+        )
 
     def _calls(self, request: Request) -> Calls:
         # The header alone: a cookie is sent along by pages that its owner never meant.
@@ -156,15 +164,15 @@ class Videos:
         return self._farm.calls(token)
 
     async def _job(self, calls: Calls, request: Request) -> resources_pb2.Job:
-        video_id = request.path_params["id"]
+        wanted = request.path_params["id"]
         try:
-            job = await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=job_name(video_id)))
+            job = await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=job_name(wanted)))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise unknown("video", video_id) from error
+                raise unknown("video", wanted) from error
             raise
         if not is_video(job):
-            raise unknown("video", video_id)
+            raise unknown("video", wanted)
         return job
 
     async def _shot(self, calls: Calls, job: resources_pb2.Job) -> resources_pb2.Shot:

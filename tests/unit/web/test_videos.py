@@ -212,6 +212,20 @@ def test_videos_are_listed_in_pages_newest_first(http: httpx2.Client, gateway: G
     assert http.get("/v1/videos", params={"after": "video_nothere"}).status_code == 404
 
 
+def test_a_list_looks_through_so_many_jobs_at_once(http: httpx2.Client, gateway: Gateway) -> None:
+    oldest = post(http).json()["id"]
+    with grpc.insecure_channel(str(gateway.address)) as channel:
+        caller = Caller(channel)
+        shots = caller.shot(), caller.shot("b")
+        for _ in range(910):  # more than one answer looks through
+            caller.create(*shots)
+    first = http.get("/v1/videos", params={"limit": "1"}).json()
+    assert (first["data"], first["has_more"]) == ([], True)
+    second = http.get("/v1/videos", params={"limit": "1", "after": first["last_id"]}).json()
+    assert [video["id"] for video in second["data"]] == [oldest]
+    assert (second["last_id"], second["has_more"]) == (oldest, False)
+
+
 def test_the_same_idempotency_key_makes_one_video(http: httpx2.Client) -> None:
     def send(key: str, **fields: str) -> httpx2.Response:
         with ROCKET.open("rb") as file:
@@ -246,7 +260,7 @@ def test_a_token_is_asked_for_and_handed_on(tmp_path: Path) -> None:
 
 def test_a_token_that_is_no_text_is_401(http: httpx2.Client) -> None:
     for token in ("tökenöfsixteenxx", "a\ttoken-of-sixteen", "x" * 1001):
-        header = {"authorization": f"Bearer {token}".encode("latin-1")}
+        header = {b"authorization": f"Bearer {token}".encode("latin-1")}
         answer = http.get("/v1/videos", headers=header)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_invalid")
 
