@@ -145,7 +145,7 @@ class Pages:
 
     async def gallery(self, request: Request) -> Response:
         """The newest videos."""
-        shots, more = await _newest(self.calls(request), request.query_params.get("after", ""))
+        shots, more = await newest_clips(self.calls(request), request.query_params.get("after", ""))
         return self._page(request, "gallery", title="Gallery", shots=shots, more=quote(more))
 
     async def compare(self, request: Request) -> Response:
@@ -310,7 +310,9 @@ class Pages:
         return sorted(served) or list(KNOWN_MODELS)
 
 
-async def _newest(calls: Calls, after: str) -> tuple[list[resources_pb2.Shot], str]:
+async def newest_clips(
+    calls: Calls, after: str, asked_limit: int = _ASKED
+) -> tuple[list[resources_pb2.Shot], str]:
     """A page of videos, and the job to go on after; of many jobs without any, not all are asked."""
     shots: list[resources_pb2.Shot] = []
     asked = 0
@@ -331,7 +333,7 @@ async def _newest(calls: Calls, after: str) -> tuple[list[resources_pb2.Shot], s
                 asked += 1
                 shots += [shot for shot in of_job if _plays(shot)][: _CLIPS_A_PAGE - len(shots)]
             after = job.name
-            if len(shots) >= _CLIPS_A_PAGE or asked >= _ASKED:
+            if len(shots) >= _CLIPS_A_PAGE or asked >= asked_limit:
                 return shots, after
         if not page.next_page_token:
             return shots, ""
