@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -324,12 +325,12 @@ async def newest_clips(
         for job in page.jobs:
             if job.succeeded_shot_count:
                 ask = pb.ListShotsRequest(parent=job.name, page_size=_CLIPS_A_PAGE)
+                of_job: Iterable[resources_pb2.Shot] = ()
                 try:
                     of_job = (await calls.ask(calls.render.ListShots, ask)).shots
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.NOT_FOUND:  # deleted in between
                         raise
-                    of_job = []
                 asked += 1
                 shots += [shot for shot in of_job if _plays(shot)][: _CLIPS_A_PAGE - len(shots)]
             after = job.name

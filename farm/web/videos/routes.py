@@ -193,7 +193,7 @@ class Videos:
 
 async def _ending(calls: Calls, job: resources_pb2.Job) -> None:
     """Waits until a cancelled job has ended: its worker finishes the step that it is at."""
-    watch = calls.render.WatchJob(pb.WatchJobRequest(name=job.name), metadata=calls.metadata)
+    watch = calls.watch(pb.WatchJobRequest(name=job.name))
     try:
         async with asyncio.timeout(_CANCEL_LIMIT_S):
             async for _ in watch:
