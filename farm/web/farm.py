@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,6 +16,8 @@ from svdfarm.v1 import render_service_pb2_grpc, resources_pb2, worker_service_pb
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    Watch = grpc.aio.UnaryStreamCall[pb.WatchJobRequest, pb.WatchJobResponse]
+
 CALL_LIMIT_S = 60.0
 CHUNK_BYTES = 256 * 2**10
 _MESSAGE_BYTES = 20 * 2**20
@@ -24,39 +27,61 @@ A = TypeVar("A")
 
 
 class Farm:
-    """The gateway's services over `target`, an address that only this process reaches."""
+    """The gateway's services over `target`, an address that only this process reaches.
+
+    A connection carries 100 calls at a time. What may last has others than what is answered at
+    once: whoever leaves downloads unread keeps nobody from a page.
+    """
 
     def __init__(self, target: str) -> None:
         self._target = target
 
     @cached_property
-    def _channel(self) -> grpc.aio.Channel:  # belongs to the event loop of its first call
-        options = [("grpc.max_receive_message_length", _MESSAGE_BYTES)]
+    def _channels(self) -> Channels:  # belong to the event loop of their first call
+        return Channels(*(self._connect() for _ in fields(Channels)))
+
+    def _connect(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+            ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
+        ]
         return grpc.aio.insecure_channel(self._target, options=options)
 
     def calls(self, token: str | None) -> Calls:
         """What the owner of `token` can ask."""
-        return Calls(self._channel, token)
+        return Calls(self._channels, token)
 
     async def close(self) -> None:
         """Ends every call."""
-        await self._channel.close()
+        for field in fields(Channels):
+            await getattr(self._channels, field.name).close()
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Connections, by how long their calls last."""
+
+    asking: grpc.aio.Channel
+    watching: grpc.aio.Channel
+    sending: grpc.aio.Channel
 
 
 class Calls:
     """The services, with one caller's token."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str | None) -> None:
+    def __init__(self, channels: Channels, token: str | None) -> None:
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        # The stubs are typed for a channel that blocks.
-        self.render = cast(
-            "render_service_pb2_grpc.RenderServiceAsyncStub",
-            render_service_pb2_grpc.RenderServiceStub(cast(Any, channel)),
-        )
+        self.render = _render(channels.asking)
+        self._watching = _render(channels.watching)
+        self._sending = _render(channels.sending)
         self.worker = cast(
             "worker_service_pb2_grpc.WorkerServiceAsyncStub",
-            worker_service_pb2_grpc.WorkerServiceStub(cast(Any, channel)),
+            worker_service_pb2_grpc.WorkerServiceStub(cast(Any, channels.asking)),
         )
+
+    def watch(self, request: pb.WatchJobRequest) -> Watch:
+        """What changes in a job, until it has ended. Whoever reads it cancels it."""
+        return self._watching.WatchJob(request, metadata=self.metadata)
 
     async def ask(self, method: Callable[..., Awaitable[A]], request: object) -> A:
         """The answer of a method with one. Raises grpc.aio.AioRpcError."""
@@ -73,10 +98,10 @@ class Calls:
             cast(Any, requests), metadata=self.metadata, timeout=CALL_LIMIT_S
         )
 
-    async def download(self, video: str, first: int, end: int) -> AsyncIterator[bytes]:
+    async def download(self, video: str, first: int, end: int) -> AsyncGenerator[bytes]:
         """The bytes of a video from `first` on and before `end`."""
         request = pb.DownloadVideoRequest(name=video, offset_bytes=first)
-        call = self.render.DownloadVideo(request, metadata=self.metadata)
+        call = self._sending.DownloadVideo(request, metadata=self.metadata)
         left = end - first
         try:
             async for part in call:
@@ -87,11 +112,15 @@ class Calls:
         finally:
             call.cancel()
 
-    async def image(self, name: str) -> bytes:
-        """An image file as it was uploaded."""
+    async def image(self, name: str) -> AsyncGenerator[bytes]:
+        """An image file as it was uploaded, piece by piece."""
         request = pb.DownloadImageRequest(name=name)
-        call = self.render.DownloadImage(request, metadata=self.metadata, timeout=CALL_LIMIT_S)
-        return b"".join([part.data async for part in call])
+        call = self._sending.DownloadImage(request, metadata=self.metadata)
+        try:
+            async for part in call:
+                yield part.data
+        finally:
+            call.cancel()
 
     async def first_shots(self, jobs: list[resources_pb2.Job]) -> list[resources_pb2.Shot]:
         """The first shot of each job; none for a job that was deleted in between."""
@@ -106,3 +135,11 @@ class Calls:
                 continue
             found.append(page.shots[0])
         return found
+
+
+def _render(channel: grpc.aio.Channel) -> render_service_pb2_grpc.RenderServiceAsyncStub:
+    # The stubs are typed for a channel that blocks.
+    return cast(
+        "render_service_pb2_grpc.RenderServiceAsyncStub",
+        render_service_pb2_grpc.RenderServiceStub(cast(Any, channel)),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -42,7 +42,7 @@ async def send_video(request: Request, calls: Calls, shot: pb.Shot) -> Response:
     parts = calls.download(video.name, first, end)
     begin = await anext(parts, b"")  # what is refused is refused before the first byte goes out
     return StreamingResponse(
-        _all(begin, parts), status_code=status, headers=headers, media_type=video.media_type
+        joined(begin, parts), status_code=status, headers=headers, media_type=video.media_type
     )
 
 
@@ -82,8 +82,9 @@ def _names(header: str, etag: str) -> bool:
     return etag in told or "*" in told
 
 
-async def _all(begin: bytes, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(parts):  # type: ignore[type-var]
+async def joined(begin: bytes, parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """What was read of an answer already, then the rest, which ends with whoever reads it."""
+    async with aclosing(parts):
         yield begin
         async for part in parts:
             yield part

@@ -24,7 +24,7 @@ async def follow_job(topic: Topic, calls: Calls, name: str, html: Html) -> None:
     token = ""
     while True:
         request = pb.WatchJobRequest(name=name, resume_token=token, previews=True)
-        watch = calls.render.WatchJob(request, metadata=calls.metadata)
+        watch = calls.watch(request)
         try:
             async for response in watch:
                 token = response.resume_token

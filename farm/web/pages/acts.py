@@ -13,17 +13,17 @@ from starlette.routing import Route
 
 from farm.jobs.names import NameInvalid, check_shot_name
 from farm.web.farm import CHUNK_BYTES
+from farm.web.limits import FIELD_BYTES, BodyLimit, Slots, reading
 from farm.web.pages.routes import Pages
 from farm.web.pages.sweep import read_settings
 from farm.web.refusals import Refused, invalid, of_farm
-from farm.web.videos.body import IMAGE_LIMIT_BYTES, BodyLimit
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2, worker_service_pb2
 
 _FILE_LIMIT = 20
 _FIELD_LIMIT = 30
-_FIELD_BYTES = 64 * 2**10
-_LIMITED = Middleware(BodyLimit, limit_bytes=_FILE_LIMIT * IMAGE_LIMIT_BYTES + 2**20)
+_AT_ONCE = 2
+_LIMITED = Middleware(BodyLimit, limit_bytes=64 * 2**20)
 
 
 class Acts:
@@ -31,6 +31,7 @@ class Acts:
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
+        self._slots = Slots(_AT_ONCE)
 
     def routes(self) -> list[Route]:
         """All POST."""
@@ -46,10 +47,12 @@ class Acts:
         form = FormData()
         await self._pages.calls(request).check()  # before a body is read
         try:
-            form = await request.form(
-                max_files=_FILE_LIMIT, max_fields=_FIELD_LIMIT, max_part_size=_FIELD_BYTES
-            )
-            job = await self._submit(request, form)
+            async with self._slots.take():
+                async with reading():
+                    form = await request.form(
+                        max_files=_FILE_LIMIT, max_fields=_FIELD_LIMIT, max_part_size=FIELD_BYTES
+                    )
+                job = await self._submit(request, form)
         except (Refused, grpc.aio.AioRpcError) as error:
             refused = error if isinstance(error, Refused) else of_farm(error)
             if refused.http_status == 401:

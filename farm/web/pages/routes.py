@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from farm.jobs.params import KNOWN_MODELS, RANGES
 from farm.web.farm import Calls, Farm
+from farm.web.limits import BodyLimit
 from farm.web.live.follow import (
     JOBS_A_PAGE,
     follow_job,
@@ -28,7 +31,7 @@ from farm.web.live.topic import Hub
 from farm.web.pages.caller import readable, sign_in, sign_out, token_of
 from farm.web.pages.html import Html
 from farm.web.pages.sweep import differing
-from farm.web.pages.thumbs import Thumbs
+from farm.web.pages.thumbs import send_image
 from farm.web.plots.history import History
 from farm.web.plots.svg import bars, line
 from farm.web.refusals import Refused, of_farm, unknown
@@ -39,7 +42,10 @@ from svdfarm.v1 import resources_pb2, worker_service_pb2
 
 SHOTS_A_PAGE = 60
 _CLIPS_A_PAGE = 24
+_JOBS_ASKED = 50
+_ASKED = 60  # calls of the farm for one page of videos
 _COMPARED = 9
+_SHORT = Middleware(BodyLimit, limit_bytes=16 * 2**10)  # of anybody: no token is asked for before
 
 
 class Pages:
@@ -49,7 +55,6 @@ class Pages:
         self._farm = farm
         self._hub = hub
         self._html = Html()
-        self._thumbs = Thumbs()
         self._history = History()
 
     def routes(self) -> list[Route]:
@@ -65,7 +70,7 @@ class Pages:
             Route("/docs", self.docs),
             Route("/plots", self.plots),
             Route("/signin", self.ask_token),
-            Route("/signin", self.take_token, methods=["POST"]),
+            Route("/signin", self.take_token, methods=["POST"], middleware=[_SHORT]),
             Route("/signout", self.sign_out, methods=["POST"]),
             Route("/live/jobs", self.live_jobs),
             Route("/live/workers", self.live_workers),
@@ -136,34 +141,13 @@ class Pages:
         return await send_video(request, calls, shot)
 
     async def thumb(self, request: Request) -> Response:
-        """A small picture of an image."""
-        name = f"images/{request.path_params['sha256']}"
-        jpeg = await self._thumbs.get(self.calls(request), name)
-        headers = {"cache-control": "private, max-age=86400, immutable"}
-        return Response(jpeg, media_type="image/jpeg", headers=headers)
+        """An image, for the page to show small."""
+        return await send_image(self.calls(request), f"images/{request.path_params['sha256']}")
 
     async def gallery(self, request: Request) -> Response:
         """The newest videos."""
-        calls = self.calls(request)
-        wanted = pb.ListJobsRequest(
-            page_size=_CLIPS_A_PAGE, after=request.query_params.get("after", "")
-        )
-        shots: list[resources_pb2.Shot] = []
-        while len(shots) < _CLIPS_A_PAGE:
-            page = await calls.ask(calls.render.ListJobs, wanted)
-            for job in page.jobs:
-                if job.succeeded_shot_count and len(shots) < _CLIPS_A_PAGE:
-                    ask = pb.ListShotsRequest(parent=job.name, page_size=_CLIPS_A_PAGE)
-                    of_job = (await calls.ask(calls.render.ListShots, ask)).shots
-                    shots += [shot for shot in of_job if _plays(shot)]
-                wanted.after = job.name
-                if len(shots) >= _CLIPS_A_PAGE:
-                    break
-            wanted.page_token = ""
-            if not page.next_page_token:
-                break
-        more = quote(wanted.after) if len(shots) >= _CLIPS_A_PAGE else ""
-        return self._page(request, "gallery", title="Gallery", shots=shots, more=more)
+        shots, more = await newest_clips(self.calls(request), request.query_params.get("after", ""))
+        return self._page(request, "gallery", title="Gallery", shots=shots, more=quote(more))
 
     async def compare(self, request: Request) -> Response:
         """Videos side by side, in step."""
@@ -325,6 +309,35 @@ class Pages:
             workers = []
         served = {model.name for worker in workers for model in worker.models}
         return sorted(served) or list(KNOWN_MODELS)
+
+
+async def newest_clips(
+    calls: Calls, after: str, asked_limit: int = _ASKED
+) -> tuple[list[resources_pb2.Shot], str]:
+    """A page of videos, and the job to go on after; of many jobs without any, not all are asked."""
+    shots: list[resources_pb2.Shot] = []
+    asked = 0
+    while True:
+        page = await calls.ask(
+            calls.render.ListJobs, pb.ListJobsRequest(page_size=_JOBS_ASKED, after=after)
+        )
+        asked += 1
+        for job in page.jobs:
+            if job.succeeded_shot_count:
+                ask = pb.ListShotsRequest(parent=job.name, page_size=_CLIPS_A_PAGE)
+                of_job: Iterable[resources_pb2.Shot] = ()
+                try:
+                    of_job = (await calls.ask(calls.render.ListShots, ask)).shots
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.NOT_FOUND:  # deleted in between
+                        raise
+                asked += 1
+                shots += [shot for shot in of_job if _plays(shot)][: _CLIPS_A_PAGE - len(shots)]
+            after = job.name
+            if len(shots) >= _CLIPS_A_PAGE or asked >= asked_limit:
+                return shots, after
+        if not page.next_page_token:
+            return shots, ""
 
 
 def _plays(shot: resources_pb2.Shot) -> bool:

@@ -1,40 +1,53 @@
-"""Small pictures of the images that shots are made from."""
+"""The pictures that shots are made from, as they were uploaded: a browser makes them small.
+
+Nothing here decodes them. That is done where it can do no harm, in farm.render.sandbox, and the
+browser's own decoder is as well kept.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import io
 from collections import OrderedDict
 
-from PIL import Image, ImageOps
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from farm.web.farm import Calls
+from farm.web.refusals import unknown
+from farm.web.sending import joined
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
-_SIDE_PX = 480
-_KEPT_BYTES = 32 * 2**20
+_LIMIT_BYTES = 2 * 2**20  # a page has many of them
+_INSTEAD = "/static/large.svg"
 _KNOWN = 5000
+_HEADERS = {"cache-control": "private, max-age=86400, immutable"}
 
 
-class Thumbs:
-    """JPEGs by the SHA-256 of the image; those that were asked for last are kept."""
+async def send_image(calls: Calls, name: str) -> Response:
+    """One of `images/{sha256}`, for who may see it; a drawing for a large one.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._decoders = asyncio.Semaphore(2)
+    Raises AioRpcError, and Refused where it is none that browsers know.
+    """
+    image = await calls.ask(calls.render.GetImage, pb.GetImageRequest(name=name))
+    if image.size_bytes > _LIMIT_BYTES:
+        return RedirectResponse(_INSTEAD, 307, _HEADERS)
+    parts = calls.image(name)
+    begin = await anext(parts, b"")
+    media_type = _media_type(begin)
+    if media_type is None:
+        await parts.aclose()
+        raise unknown("picture of", name)
+    headers = {**_HEADERS, "content-length": str(image.size_bytes)}
+    return StreamingResponse(joined(begin, parts), headers=headers, media_type=media_type)
 
-    async def get(self, calls: Calls, name: str) -> bytes:
-        """One of `images/{sha256}`, for who may see it. Raises AioRpcError."""
-        await calls.ask(calls.render.GetImage, pb.GetImageRequest(name=name))
-        if name not in self._kept:
-            async with self._decoders:
-                image = await calls.image(name)
-                self._kept[name] = await asyncio.to_thread(_smaller, image)
-            while sum(map(len, self._kept.values())) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+
+def _media_type(begin: bytes) -> str | None:
+    if begin.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if begin.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if begin[:4] == b"RIFF" and begin[8:12] == b"WEBP":
+        return "image/webp"
+    return None
 
 
 class FirstImages:
@@ -53,13 +66,3 @@ class FirstImages:
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
         return self._known[job.name]
-
-
-def _smaller(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-        image.draft("RGB", (2 * _SIDE_PX, 2 * _SIDE_PX))  # a JPEG is decoded small
-        small = ImageOps.exif_transpose(image).convert("RGB")
-    small.thumbnail((_SIDE_PX, _SIDE_PX))
-    written = io.BytesIO()
-    small.save(written, "JPEG", quality=82)
-    return written.getvalue()

@@ -1,26 +1,33 @@
-"""The body of POST /v1/videos: multipart or JSON, with the image in it."""
+"""The body of POST /v1/videos: multipart or JSON, with the image in it.
+
+It waits on disk, whole, before any of it is looked at: what is unfinished costs no memory.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote_to_bytes
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, BinaryIO, cast
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.web.farm import CHUNK_BYTES
+from farm.web.limits import FIELD_BYTES, IMAGE_LIMIT_BYTES, Slots, reading
 from farm.web.refusals import Refused, invalid
+from farm.web.videos.data_url import IMAGE, read_data_url, read_json, too_large
 
-IMAGE_LIMIT_BYTES = 16 * 2**20
-_BODY_LIMIT_BYTES = IMAGE_LIMIT_BYTES * 4 // 3 + 2**20  # an image in base64, and the fields
-_FIELD_LIMIT = 100
-IMAGE = "input_reference"
+BODY_LIMIT_BYTES = IMAGE_LIMIT_BYTES * 4 // 3 + 2**20  # an image in base64, and the fields
+_FIELD_LIMIT = 40  # twice what there are
+_READ_AT_ONCE = 16
+_DECODED_AT_ONCE = 2
+_IN_MEMORY_BYTES = 64 * 2**10
+# The second: how the openai client writes {"image_url": ...} where there is no file.
+_IMAGES = (IMAGE, f"{IMAGE}[image_url]")
 
 
 @dataclass
@@ -28,120 +35,130 @@ class Body:
     """The fields but for the image, and the image."""
 
     fields: Mapping[str, Any]
-    image: UploadFile | bytes
+    image: UploadFile
     file_name: str = ""
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The image file, piece by piece."""
-        if isinstance(self.image, bytes):
-            for first in range(0, len(self.image), CHUNK_BYTES):
-                yield self.image[first : first + CHUNK_BYTES]
-            return
         while part := await self.image.read(CHUNK_BYTES):
             yield part
 
 
-async def read_body(request: Request) -> Body:
-    """What was sent. Raises Refused. A file in it lies on disk once it is above 1 MiB."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    match media_type:
-        case "application/json":
-            return await _read_json(request)
-        case "multipart/form-data":
-            return await _read_multipart(request)
-        case _:
-            raise Refused(
-                400,
-                f"Content-Type is {media_type[:60]!r}; allowed: multipart/form-data, "
-                "application/json",
-                "invalid_content_type",
-            )
+class Bodies:
+    """Reads them, some at a time."""
 
+    def __init__(self) -> None:
+        self._readers = Slots(_READ_AT_ONCE)
+        self._decoders = asyncio.Semaphore(_DECODED_AT_ONCE)
 
-async def _read_json(request: Request) -> Body:
-    try:
-        given = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {error}", "invalid_json") from error
-    if not isinstance(given, dict):
-        raise Refused(400, "the body is no JSON object", "invalid_json")
-    image = given.pop(IMAGE, None)
-    if isinstance(image, dict):
-        if set(image) != {"image_url"}:
-            raise invalid(IMAGE, f'has {sorted(image)}; allowed: {{"image_url": "data:..."}}')
-        image = image["image_url"]
-    return Body(given, _data_url(image))
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[Body]:
+        """What was sent, while it is used. Raises Refused."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        async with self._readers.take():
+            match media_type:
+                case "application/json":
+                    fields, image = await self._read_json(request)
+                case "multipart/form-data":
+                    fields, image = await self._read_multipart(request)
+                case _:
+                    raise Refused(
+                        400,
+                        f"Content-Type is {media_type[:60]!r}; allowed: multipart/form-data, "
+                        "application/json",
+                        "invalid_content_type",
+                    )
+            try:
+                yield Body(fields, image, image.filename or "")
+            finally:
+                await image.close()
 
-
-async def _read_multipart(request: Request) -> Body:
-    form = await request.form(max_files=1, max_fields=_FIELD_LIMIT, max_part_size=_BODY_LIMIT_BYTES)
-    given: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in given:
-            raise invalid(name[:60], "is given twice; give it once")
-        given[name] = value
-    # How the openai client writes {"image_url": ...} where there is no file.
-    url = given.pop(f"{IMAGE}[image_url]", None)
-    image = given.pop(IMAGE, url)
-    for name, value in given.items():
-        if isinstance(value, UploadFile):
-            raise invalid(name[:60], f"is a file; allowed: one file, {IMAGE}")
-    if isinstance(image, UploadFile):
-        if (image.size or 0) > IMAGE_LIMIT_BYTES:
-            raise _too_large()
-        return Body(given, image, image.filename or "")
-    return Body(given, _data_url(image))
-
-
-def _data_url(url: Any) -> bytes:
-    """The bytes in a data URL (RFC 2397); no other URL is looked at."""
-    if url in (None, ""):
-        raise invalid(
-            IMAGE, "is missing; SVD animates an image: send a file, or a data: URL", "missing"
-        )
-    if not isinstance(url, str) or url[:5].lower() != "data:":
-        given = repr(url[:40]) if isinstance(url, str) else type(url).__name__
-        raise invalid(
-            IMAGE,
-            f"is {given}; allowed: a file, or a data: URL. The farm fetches nothing: send the "
-            "image itself",
-        )
-    head, comma, body = url.partition(",")
-    if not comma:
-        raise invalid(IMAGE, "has no comma; write data:image/png;base64,...")
-    data = unquote_to_bytes(body)
-    if head.lower().endswith(";base64"):
+    async def _read_json(self, request: Request) -> tuple[Mapping[str, Any], UploadFile]:
+        text = _file()
         try:
-            data = base64.b64decode(b"".join(data.split()), validate=True)
-        except binascii.Error as error:
-            raise invalid(IMAGE, f"is not base64: {error}") from error
-    if len(data) > IMAGE_LIMIT_BYTES:
-        raise _too_large()
-    return data
+            async with reading():
+                async for part in request.stream():
+                    await text.write(part)
+            await text.seek(0)
+            async with self._decoders:
+                return await asyncio.to_thread(_of_json, text.file)
+        finally:
+            await text.close()
+
+    async def _read_multipart(self, request: Request) -> tuple[Mapping[str, Any], UploadFile]:
+        parser = _Form(
+            request.headers,
+            request.stream(),
+            max_files=1,
+            max_fields=_FIELD_LIMIT,
+            max_part_size=FIELD_BYTES,
+        )
+        try:
+            async with reading():
+                form = await parser.parse()
+        except MultiPartException as error:
+            raise Refused(400, f"the form is refused: {error.message}", "invalid_form") from error
+        image = None
+        try:
+            given, image = await self._of_form(form)
+        finally:
+            if image is None or image.filename is None:
+                await form.close()
+        return given, image
+
+    async def _of_form(self, form: FormData) -> tuple[Mapping[str, Any], UploadFile]:
+        given: dict[str, Any] = {}
+        for name, value in form.multi_items():
+            if name in given:
+                raise invalid(name[:60], "is given twice; give it once")
+            given[name] = value
+        found = [given.pop(name) for name in _IMAGES if name in given]
+        for name, value in given.items():
+            if isinstance(value, UploadFile):
+                raise invalid(name[:60], f"is a file; allowed: one file, {IMAGE}")
+        if len(found) > 1:
+            raise invalid(IMAGE, "is given twice; give it once")
+        if not found:
+            read_data_url(None)  # raises
+        image: UploadFile = found[0]
+        if image.filename is None:
+            async with self._decoders:
+                return given, await asyncio.to_thread(_of_text, image.file)
+        if (image.size or 0) > IMAGE_LIMIT_BYTES:
+            raise too_large()
+        return given, image
 
 
-def _too_large() -> Refused:
-    return Refused(413, f"{IMAGE} has more than 16 MiB, the largest allowed", "too_large", IMAGE)
+class _Form(MultiPartParser):
+    """Has an image that is written as text on disk, as a file is; all other text is short."""
+
+    def on_headers_finished(self) -> None:
+        """Starlette's hook."""
+        super().on_headers_finished()
+        part = self._current_part
+        if part.file is None and part.field_name in _IMAGES:
+            if any(name == part.field_name for name, _ in self.items):
+                raise invalid(IMAGE, "is given twice; give it once")
+            part.file = _file()
+            self._files_to_close_on_error.append(part.file.file)  # type: ignore[arg-type]
 
 
-class BodyLimit:
-    """Refuses, with 413, to read more of a body: an image and its fields, unless told otherwise."""
+def _file(content: bytes | None = None) -> UploadFile:
+    file = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - the UploadFile closes it
+    if content is not None:
+        file.write(content)
+        file.seek(0)
+    return UploadFile(cast(BinaryIO, file), size=len(content or b""))
 
-    def __init__(self, app: ASGIApp, limit_bytes: int = _BODY_LIMIT_BYTES) -> None:
-        self._app = app
-        self._limit_bytes = limit_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        seen_bytes = 0
+def _of_json(file: IO[bytes]) -> tuple[Mapping[str, Any], UploadFile]:
+    fields, image = read_json(file)
+    return fields, _file(image)
 
-        async def limited() -> Message:
-            nonlocal seen_bytes
-            message = await receive()
-            seen_bytes += len(message.get("body", b""))
-            if seen_bytes > self._limit_bytes:
-                limit_mib = self._limit_bytes // 2**20
-                raise Refused(413, f"the body has more than {limit_mib} MiB", "too_large")
-            return message
 
-        await self._app(scope, limited, send)
+def _of_text(file: IO[bytes]) -> UploadFile:
+    try:
+        url = file.read().decode()
+    except UnicodeDecodeError as error:
+        raise invalid(IMAGE, "is no text, and no file: name the file") from error
+    return _file(read_data_url(url))

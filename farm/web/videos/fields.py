@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from farm.jobs.params import DEFAULTS, RANGES
@@ -47,6 +47,7 @@ _FITS = {
     "stretch": pb.RenderParams.STRETCH,
 }
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_NUMBER_CHARS = 40  # more of them are no number that anybody means
 
 
 def read_params(given: Mapping[str, Any]) -> pb.RenderParams:
@@ -56,7 +57,10 @@ def read_params(given: Mapping[str, Any]) -> pb.RenderParams:
         if name not in FIELDS and name not in OTHERS:
             allowed = ", ".join(("input_reference", *OTHERS, *FIELDS))
             raise Refused(
-                400, f"{name[:60]!r} is no parameter; allowed: {allowed}", "unknown_parameter", name
+                400,
+                f"{name[:60]!r} is no parameter; allowed: {allowed}",
+                "unknown_parameter",
+                name[:60],
             )
         if name in FIELDS and value is not None and value != "":
             _set(params, name, value)
@@ -98,7 +102,7 @@ def _number(value: Any) -> int | float | None:
         return None
     if isinstance(value, int | float):
         return value
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str) or len(value) > _NUMBER_CHARS:
         return None
     try:
         return int(value)
@@ -124,24 +128,38 @@ def _read_size(value: Any) -> tuple[int, int]:
 def _set_seconds(params: pb.RenderParams, value: Any) -> None:
     """`seconds` says how many frames there are, at the rate that the video plays at."""
     fps = params.playback_fps or params.fps or DEFAULTS.fps or 1
-    try:
-        frames = Decimal(str(value)) * fps
-        whole = frames.is_finite() and frames == frames.to_integral_value()
-    except InvalidOperation:
-        raise invalid("seconds", f"is {_told(value)}; allowed: a number") from None
-    if not whole or not RANGES["frame_count"].admits(int(frames)):
+    frame_count = _frame_count(value, fps)
+    if frame_count is None:
         raise invalid(
             "seconds",
-            f"is {_told(value)}, at {fps} frames a second {frames:f} frames; allowed: "
+            f"is {_told(value)}, at {fps} frames a second; allowed: a number that makes "
             f"{RANGES['frame_count']} of them. num_frames says the same more simply",
         )
-    if params.HasField("frame_count") and params.frame_count != frames:
+    if params.HasField("frame_count") and params.frame_count != frame_count:
         raise invalid(
             "seconds",
-            f"is {_told(value)}, at {fps} frames a second {frames:f} frames, and num_frames is "
+            f"is {_told(value)}, at {fps} frames a second {frame_count} frames, and num_frames is "
             f"{params.frame_count}; give one of them",
         )
-    params.frame_count = int(frames)
+    params.frame_count = frame_count
+
+
+def _frame_count(value: Any, fps: int) -> int | None:
+    """None where it is no whole number in the range: 1e999999 is read, and never written out."""
+    text = str(value)
+    if isinstance(value, bool) or len(text) > _NUMBER_CHARS:
+        return None
+    allowed = RANGES["frame_count"]
+    try:
+        seconds = Decimal(text)
+        if not seconds.is_finite() or not 0 <= seconds <= allowed.high:
+            return None
+        frames = seconds * fps
+        if frames != frames.to_integral_value() or not allowed.admits(int(frames)):
+            return None
+    except ArithmeticError:
+        return None
+    return int(frames)
 
 
 def _told(value: Any) -> str:

@@ -17,16 +17,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from farm.web.farm import Calls, Farm
+from farm.web.limits import BodyLimit
+from farm.web.pages.caller import readable
 from farm.web.refusals import Refused, invalid, of_farm, unknown
 from farm.web.sending import RangeRefused, send_video
-from farm.web.videos.body import BodyLimit, read_body
+from farm.web.videos.body import BODY_LIMIT_BYTES, Bodies
 from farm.web.videos.fields import read_params
-from farm.web.videos.video import is_video, job_name, not_ready, video_of
+from farm.web.videos.video import is_video, job_name, not_ready, video_id, video_of
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
 _LIST_LIMIT = 100
 _LIST_DEFAULT = 20
+_PAGES_ASKED = 10  # of jobs, most of which may be no videos
 _CANCEL_LIMIT_S = 60.0
 _ENDED = (
     resources_pb2.Job.SUCCEEDED,
@@ -41,6 +44,7 @@ class Videos:
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
+        self._bodies = Bodies()
 
     def app(self) -> Starlette:
         """To be mounted at /v1."""
@@ -52,11 +56,12 @@ class Videos:
                 Route("/videos/{id}", self.delete, methods=["DELETE"]),
                 Route("/videos/{id}/content", self.content, methods=["GET", "HEAD"]),
             ],
-            middleware=[Middleware(BodyLimit)],
+            middleware=[Middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)],
             exception_handlers={
                 Refused: _refuse,
                 grpc.aio.AioRpcError: _refuse,
                 HTTPException: _refuse,
+                Exception: _fail,
             },
         )
 
@@ -64,12 +69,9 @@ class Videos:
         """Queues a clip."""
         calls = self._calls(request)
         await calls.check()  # before a body is read
-        try:
-            body = await read_body(request)
+        async with self._bodies.read(request) as body:
             params = read_params(body.fields)
             image = await calls.upload(body.parts())
-        finally:
-            await request.close()  # the form's file
         job = await calls.ask(
             calls.render.CreateJob,
             pb.CreateJobRequest(
@@ -94,20 +96,26 @@ class Videos:
             oldest_first=order == "asc",
         )
         found: list[resources_pb2.Job] = []
-        while len(found) <= limit:
+        last, more = "", False
+        for _ in range(_PAGES_ASKED):
             page = await calls.ask(calls.render.ListJobs, wanted)
             found += filter(is_video, page.jobs)
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
+            last = page.jobs[-1].name if page.jobs else last
+            more = bool(page.next_page_token)
+            if len(found) > limit or not more:
                 break
+            wanted.page_token, wanted.page_size = page.next_page_token, _LIST_LIMIT
         videos = await self._videos(calls, found[:limit])
+        last_id = videos[-1]["id"] if videos else None
+        if more and len(found) <= limit:
+            last_id = video_id(last)  # so far was looked: a caller goes on after it
         return JSONResponse(
             {
                 "object": "list",
                 "data": videos,
-                "has_more": len(found) > limit,
+                "has_more": more or len(found) > limit,
                 "first_id": videos[0]["id"] if videos else None,
-                "last_id": videos[-1]["id"] if videos else None,
+                "last_id": last_id,
             }
         )
 
@@ -136,24 +144,35 @@ class Videos:
             await calls.ask(calls.render.CancelJob, pb.CancelJobRequest(name=job.name))
             await _ending(calls, job)
         await calls.ask(calls.render.DeleteJob, pb.DeleteJobRequest(name=job.name))
-        video_id = request.path_params["id"]
-        return JSONResponse({"id": video_id, "object": "video.deleted", "deleted": True})
+        return JSONResponse(
+            {"id": request.path_params["id"], "object": "video.deleted", "deleted": True}
+        )
 
     def _calls(self, request: Request) -> Calls:
         # The header alone: a cookie is sent along by pages that its owner never meant.
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        return self._farm.calls(token.strip() if kind.lower() == "bearer" else None)
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not given.strip():
+            return self._farm.calls(None)
+        token = readable(given)
+        if token is None:
+            raise Refused(
+                401,
+                "the token in Authorization is not readable; allowed: up to 1,000 characters of "
+                "printable ASCII",
+                "token_invalid",
+            )
+        return self._farm.calls(token)
 
     async def _job(self, calls: Calls, request: Request) -> resources_pb2.Job:
-        video_id = request.path_params["id"]
+        wanted = request.path_params["id"]
         try:
-            job = await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=job_name(video_id)))
+            job = await calls.ask(calls.render.GetJob, pb.GetJobRequest(name=job_name(wanted)))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise unknown("video", video_id) from error
+                raise unknown("video", wanted) from error
             raise
         if not is_video(job):
-            raise unknown("video", video_id)
+            raise unknown("video", wanted)
         return job
 
     async def _shot(self, calls: Calls, job: resources_pb2.Job) -> resources_pb2.Shot:
@@ -174,7 +193,7 @@ class Videos:
 
 async def _ending(calls: Calls, job: resources_pb2.Job) -> None:
     """Waits until a cancelled job has ended: its worker finishes the step that it is at."""
-    watch = calls.render.WatchJob(pb.WatchJobRequest(name=job.name), metadata=calls.metadata)
+    watch = calls.watch(pb.WatchJobRequest(name=job.name))
     try:
         async with asyncio.timeout(_CANCEL_LIMIT_S):
             async for _ in watch:
@@ -190,7 +209,7 @@ async def _ending(calls: Calls, job: resources_pb2.Job) -> None:
 def _read_limit(given: str | None) -> int:
     if given is None:
         return _LIST_DEFAULT
-    if not given.isdecimal() or not 1 <= int(given[:9]) <= _LIST_LIMIT:
+    if len(given) > 3 or not given.isdecimal() or not 1 <= int(given) <= _LIST_LIMIT:
         raise invalid(
             "limit", f"is {given[:40]!r}; allowed: a whole number from 1 to {_LIST_LIMIT}"
         )
@@ -205,6 +224,12 @@ def _request_id(key: str) -> str:
         return str(uuid.UUID(key))
     except ValueError:
         return str(uuid.UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
+
+
+async def _fail(request: Request, _: Exception) -> Response:
+    """What went wrong is the log's; Starlette raises it on, to the wall that writes there."""
+    message = "an error inside the farm; its log has more"
+    return await _refuse(request, Refused(500, message, "internal"))
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -27,6 +27,11 @@ def job_name(video_id: str) -> str:
     return f"jobs/{match[1]}"
 
 
+def video_id(job: str) -> str:
+    """What a job is called as a video."""
+    return f"video_{job.removeprefix('jobs/')}"
+
+
 def is_video(job: pb.Job) -> bool:
     """Whether it is listed as one: a job of several shots is not."""
     return job.shot_count == 1
@@ -37,7 +42,7 @@ def video_of(job: pb.Job, shot: pb.Shot) -> dict[str, Any]:
     params = shot.params
     done = shot.state == _S.SUCCEEDED
     return {
-        "id": f"video_{job.name.removeprefix('jobs/')}",
+        "id": video_id(job.name),
         "object": "video",
         "model": params.model,
         "status": _STATUS.get(shot.state, "in_progress"),

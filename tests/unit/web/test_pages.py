@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import random
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import httpx2
 import pytest
+from PIL import Image
 
+import farm
 from farm.gateway.server import Gateway
+from farm.web.farm import Farm
+from farm.web.pages.routes import newest_clips
 from farm.web.pages.sweep import read_settings
 from farm.web.refusals import Refused
 from svdfarm.v1 import render_service_pb2 as pb
@@ -93,6 +100,16 @@ def test_a_sweep_is_every_combination_and_no_more_than_some() -> None:
             read_settings({"seed": seeds})
     with pytest.raises(Refused, match="201 clips"):
         read_settings({"seed": "1-200 201"})
+
+
+def test_a_sweep_above_the_limit_is_not_expanded() -> None:
+    ranges = " ".join(["0-199"] * 10_000)  # two million values in 64 KiB
+    tracemalloc.start()
+    with pytest.raises(Refused, match="clips"):
+        read_settings({"seed": ranges, "noise_aug_strength": ranges})
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**20
 
 
 def test_names_are_text_and_no_html(http: httpx2.Client, caller: Caller) -> None:
@@ -195,10 +212,63 @@ def test_a_video_is_shown_where_there_is_one(rendering: httpx2.Client) -> None:
     assert (part.status_code, part.content) == (206, b"ftyp")
     assert rendering.get(path, headers={"range": "bytes=9999999-"}).status_code == 416
     thumb = rendering.get(rendering.get(f"/jobs/{job}").text.partition('poster="')[2].split('"')[0])
-    assert (thumb.headers["content-type"], thumb.content[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert (thumb.headers["content-type"], thumb.content) == ("image/jpeg", ROCKET.read_bytes())
     told = rendering.get(f"/compare?shot=jobs/{job}/shots/1").text
     assert path in told
     assert "<b>1</b> clip rendered" in rendering.get("/plots").text
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP"])
+def test_an_image_is_shown_as_it_was_sent(
+    http: httpx2.Client, caller: Caller, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "image"
+    Image.new("RGB", (64, 64), "red").save(path, kind)
+    answer = _submit(http, path)
+    (shot,) = caller.shots(answer.headers["location"].removeprefix("/"))
+    thumb = http.get(f"/{shot.image}/thumb")
+    assert (thumb.headers["content-type"], thumb.content) == (
+        f"image/{kind.lower()}",
+        path.read_bytes(),
+    )
+    assert thumb.headers["x-content-type-options"] == "nosniff"
+    assert http.get(f"/images/{'0' * 64}/thumb").status_code == 404
+
+
+def test_a_large_image_has_a_drawing_in_its_place(
+    http: httpx2.Client, caller: Caller, tmp_path: Path
+) -> None:
+    path = tmp_path / "noise.png"
+    Image.frombytes("RGB", (1000, 1000), random.Random(0).randbytes(3_000_000)).save(path)
+    answer = _submit(http, path)
+    (shot,) = caller.shots(answer.headers["location"].removeprefix("/"))
+    thumb = http.get(f"/{shot.image}/thumb")
+    assert (thumb.status_code, thumb.headers["location"]) == (307, "/static/large.svg")
+    assert http.get(thumb.headers["location"]).headers["content-type"] == "image/svg+xml"
+
+
+def test_no_module_that_serves_decodes_an_image() -> None:
+    root = Path(farm.__file__).parent
+    paths = [*(root / "web").rglob("*.py"), *(root / "gateway").rglob("*.py")]
+    assert len(paths) > 50
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert "PIL" not in {name.partition(".")[0] for name in names}, path
+
+
+async def test_the_gallery_looks_through_so_many_jobs_at_once(
+    gateway: Gateway, caller: Caller
+) -> None:
+    names = [caller.create(caller.shot()).name for _ in range(120)][::-1]
+    farm_ = Farm(str(gateway.address))
+    calls = farm_.calls(None)
+    assert await newest_clips(calls, "", asked_limit=1) == ([], names[0])
+    assert await newest_clips(calls, "", asked_limit=2) == ([], names[50])
+    assert await newest_clips(calls, names[50]) == ([], "")
+    await farm_.close()
 
 
 def test_what_has_no_video_is_not_compared(http: httpx2.Client, caller: Caller) -> None:

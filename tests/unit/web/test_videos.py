@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from pathlib import Path
+from typing import NoReturn
 
 import grpc
 import httpx2
@@ -12,10 +14,14 @@ import httpx2
 from farm.gateway.server import Gateway
 from farm.jobs.params import TINY
 from farm.render.fake import FakeRenderer
+from farm.web.farm import Farm
+from farm.web.videos.routes import Videos
 from svdfarm.v1 import render_service_pb2 as pb
 from tests.running import eventually, running_gateway, running_worker
 from tests.unit.gateway.conftest import Caller
 from tests.unit.web.conftest import ROCKET, SMALL, post
+
+DATA_URL = f"data:image/jpeg;base64,{base64.b64encode(ROCKET.read_bytes()).decode()}"
 
 
 def _completed(http: httpx2.Client, video_id: str) -> dict[str, object]:
@@ -39,13 +45,12 @@ def test_a_form_becomes_a_video(rendering: httpx2.Client) -> None:
 
 
 def test_json_with_a_data_url_becomes_a_video(http: httpx2.Client) -> None:
-    url = f"data:image/jpeg;base64,{base64.b64encode(ROCKET.read_bytes()).decode()}"
-    for image in (url, {"image_url": url}):
+    for image in (DATA_URL, {"image_url": DATA_URL}):
         answer = http.post(
             "/v1/videos", json={"input_reference": image, "seed": 5, "size": "64x64"}
         )
         assert (answer.status_code, answer.json()["seed"]) == (200, 5)
-    form = {"input_reference[image_url]": (None, url)}  # the same in a form, as clients flatten it
+    form = {"input_reference[image_url]": (None, DATA_URL)}  # as clients flatten it in a form
     assert http.post("/v1/videos", files=form).status_code == 200
 
 
@@ -85,6 +90,16 @@ def test_seconds_say_the_frames(http: httpx2.Client) -> None:
     assert (made["num_frames"], made["seconds"]) == (28, "4")
     answer = post(http, seconds="1")
     assert "give one of them" in answer.json()["error"]["message"]
+
+
+def test_seconds_of_any_size_are_read_at_once(http: httpx2.Client) -> None:
+    for value in ("1e999999", "9e999999", "-1e999999", "1e-999999", "nan", "inf", "9" * 400, "1 s"):
+        began_s = time.monotonic()
+        answer = http.post("/v1/videos", json={"input_reference": DATA_URL, "seconds": value})
+        assert time.monotonic() - began_s < 5, value
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, "seconds"), value
+        assert len(error["message"]) < 300
 
 
 def test_what_is_no_image_is_400(http: httpx2.Client) -> None:
@@ -191,9 +206,24 @@ def test_videos_are_listed_in_pages_newest_first(http: httpx2.Client, gateway: G
     assert [len(page["data"]) for page in pages] == [2, 2, 1]
     upwards = http.get("/v1/videos", params={"order": "asc", "after": ids[1]}).json()
     assert [video["id"] for video in upwards["data"]] == ids[2:]
-    for query in ({"limit": "0"}, {"limit": "101"}, {"order": "up"}):
+    limits = [{"limit": given} for given in ("0", "101", "1000000019", "1" * 5000)]
+    for query in (*limits, {"order": "up"}):
         assert http.get("/v1/videos", params=query).status_code == 400
     assert http.get("/v1/videos", params={"after": "video_nothere"}).status_code == 404
+
+
+def test_a_list_looks_through_so_many_jobs_at_once(http: httpx2.Client, gateway: Gateway) -> None:
+    oldest = post(http).json()["id"]
+    with grpc.insecure_channel(str(gateway.address)) as channel:
+        caller = Caller(channel)
+        shots = caller.shot(), caller.shot("b")
+        for _ in range(910):  # more than one answer looks through
+            caller.create(*shots)
+    first = http.get("/v1/videos", params={"limit": "1"}).json()
+    assert (first["data"], first["has_more"]) == ([], True)
+    second = http.get("/v1/videos", params={"limit": "1", "after": first["last_id"]}).json()
+    assert [video["id"] for video in second["data"]] == [oldest]
+    assert (second["last_id"], second["has_more"]) == (oldest, False)
 
 
 def test_the_same_idempotency_key_makes_one_video(http: httpx2.Client) -> None:
@@ -226,6 +256,25 @@ def test_a_token_is_asked_for_and_handed_on(tmp_path: Path) -> None:
         assert http.get("/v1/videos", headers=cookie).status_code == 401
         answer = http.get("/v1/videos", headers={"authorization": f"Bearer {token}"})
         assert answer.json()["data"] == []
+
+
+def test_a_token_that_is_no_text_is_401(http: httpx2.Client) -> None:
+    for token in ("tökenöfsixteenxx", "a\ttoken-of-sixteen", "x" * 1001):
+        header = {b"authorization": f"Bearer {token}".encode("latin-1")}
+        answer = http.get("/v1/videos", headers=header)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_invalid")
+
+
+async def test_what_nobody_foresaw_is_an_error_of_openais() -> None:
+    class Broken(Farm):
+        def calls(self, token: str | None) -> NoReturn:
+            raise ZeroDivisionError("a secret of the farm's")
+
+    transport = httpx2.ASGITransport(Videos(Broken("")).app(), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://farm") as http:
+        answer = await http.get("/videos")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    assert "secret" not in answer.text
 
 
 def test_a_page_of_another_site_changes_nothing(http: httpx2.Client) -> None:
