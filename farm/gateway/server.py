@@ -144,7 +144,7 @@ class Gateway:
         await self._start_http()
         limits = self._config.limits
         users = self._new_server(limits.streams_per_connection)
-        # All that comes over HTTP is one connection here.
+        # All that comes over HTTP comes by a few connections here.
         private = self._new_server(limits.concurrent_rpcs)
         for server in (users, private):
             self._serve_users(server)

@@ -45,6 +45,8 @@ def _refuse(scope: Scope) -> Response | None:
 def _told(path: str, state: int, words: str) -> Response:
     if not path.startswith("/v1/"):
         return PlainTextResponse(f"{words}\n", state)
-    kind = "authentication_error" if state == 401 else "invalid_request_error"
-    error = {"message": words, "type": kind, "param": None, "code": None}
+    kind, code = "invalid_request_error", None
+    if state == 401:
+        kind, code = "authentication_error", "token_invalid"
+    error = {"message": words, "type": kind, "param": None, "code": code}
     return JSONResponse({"error": error}, state)
