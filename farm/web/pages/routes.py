@@ -42,8 +42,8 @@ from svdfarm.v1 import resources_pb2, worker_service_pb2
 
 SHOTS_A_PAGE = 60
 _CLIPS_A_PAGE = 24
-_JOBS_ASKED = 50
-_ASKED = 60  # calls of the farm for one page of videos
+_JOBS_ASKED = 50  # for their clips, and of a page of jobs
+_PAGES_ASKED = 10  # of jobs, which may all be without any
 _COMPARED = 9
 _SHORT = Middleware(BodyLimit, limit_bytes=16 * 2**10)  # of anybody: no token is asked for before
 
@@ -146,7 +146,7 @@ class Pages:
 
     async def gallery(self, request: Request) -> Response:
         """The newest videos."""
-        shots, more = await newest_clips(self.calls(request), request.query_params.get("after", ""))
+        shots, more = await _newest(self.calls(request), request.query_params.get("after", ""))
         return self._page(request, "gallery", title="Gallery", shots=shots, more=quote(more))
 
     async def compare(self, request: Request) -> Response:
@@ -311,19 +311,17 @@ class Pages:
         return sorted(served) or list(KNOWN_MODELS)
 
 
-async def newest_clips(
-    calls: Calls, after: str, asked_limit: int = _ASKED
-) -> tuple[list[resources_pb2.Shot], str]:
+async def _newest(calls: Calls, after: str) -> tuple[list[resources_pb2.Shot], str]:
     """A page of videos, and the job to go on after; of many jobs without any, not all are asked."""
     shots: list[resources_pb2.Shot] = []
     asked = 0
-    while True:
+    for _ in range(_PAGES_ASKED):
         page = await calls.ask(
             calls.render.ListJobs, pb.ListJobsRequest(page_size=_JOBS_ASKED, after=after)
         )
-        asked += 1
         for job in page.jobs:
             if job.succeeded_shot_count:
+                asked += 1
                 ask = pb.ListShotsRequest(parent=job.name, page_size=_CLIPS_A_PAGE)
                 of_job: Iterable[resources_pb2.Shot] = ()
                 try:
@@ -331,13 +329,13 @@ async def newest_clips(
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.NOT_FOUND:  # deleted in between
                         raise
-                asked += 1
                 shots += [shot for shot in of_job if _plays(shot)][: _CLIPS_A_PAGE - len(shots)]
             after = job.name
-            if len(shots) >= _CLIPS_A_PAGE or asked >= asked_limit:
+            if len(shots) >= _CLIPS_A_PAGE or asked >= _JOBS_ASKED:
                 return shots, after
         if not page.next_page_token:
             return shots, ""
+    return shots, after
 
 
 def _plays(shot: resources_pb2.Shot) -> bool:
