@@ -82,7 +82,9 @@ def install(name: str, folder: Path) -> Path:
     """Runs the steps of an image's first stage in `folder`; the bin folder that they make."""
     stage = next(stage for stage in dockerfile.read(name) if stage.name == "build")
     script = "\n".join(["set -euo pipefail", *dockerfile.install(stage, folder)])
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    # Where pip finds packages is this machine's own; nothing else of it is.
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **kept}
     done = subprocess.run(
         ["bash", "-c", script], env=environment, capture_output=True, text=True, cwd=folder
     )
