@@ -15,6 +15,7 @@ from farm.cli.jobs_file.mistakes import Findings, JobsFileInvalid, Mistake, Plac
 
 LIMIT_BYTES = 2**20
 LIMIT_DEPTH = 32
+LIMIT_KEYS = 1000  # of one mapping; the largest that means anything has some twenty
 
 _Loader: type[yaml.SafeLoader | yaml.CSafeLoader]
 try:
@@ -59,7 +60,9 @@ def compose(path: str, text: str) -> yaml.MappingNode:
         return JobsFileInvalid(path, text, [Mistake(place, message, hint)])
 
     try:
-        depth = documents = 0
+        documents = 0
+        open_nodes: list[int] = []  # of each mapping and list around here, how many nodes it has
+        in_mapping: list[bool] = []  # and which of them are mappings
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.AliasEvent):
                 raise refuse(event.start_mark, "an alias (*) is not allowed", _WRITE_OUT)
@@ -67,11 +70,17 @@ def compose(path: str, text: str) -> yaml.MappingNode:
                 raise refuse(event.start_mark, "an anchor (&) is not allowed", _WRITE_OUT)
             if tag := getattr(event, "tag", None):
                 raise refuse(event.start_mark, f"a tag ({tag}) is not allowed")
+            if isinstance(event, yaml.NodeEvent) and open_nodes:
+                open_nodes[-1] += 1
+                if in_mapping[-1] and open_nodes[-1] > 2 * LIMIT_KEYS:
+                    raise refuse(event.start_mark, f"a mapping of more than {LIMIT_KEYS} keys")
             if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
+                open_nodes.append(0)
+                in_mapping.append(isinstance(event, yaml.MappingStartEvent))
             elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > LIMIT_DEPTH:
+                open_nodes.pop()
+                in_mapping.pop()
+            if len(open_nodes) > LIMIT_DEPTH:
                 raise refuse(event.start_mark, f"nested deeper than {LIMIT_DEPTH} levels")
             documents += isinstance(event, yaml.DocumentStartEvent)
             if documents > 1:
