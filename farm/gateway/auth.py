@@ -12,7 +12,7 @@ import grpc
 from grpc_status import rpc_status
 
 from farm.gateway.access import METHODS
-from farm.gateway.calls import behave
+from farm.gateway.calls import behave, behaviour
 from farm.gateway.keyring import Keyring, OpenCall
 from farm.gateway.wall import Refusal, to_status
 from farm.jobs.access import Caller, caller
@@ -48,12 +48,7 @@ class Auth(grpc.aio.ServerInterceptor):
             found = self._keyring.admit(authorization, access, what)
         except Refusal as refusal:
             return _refusing(refusal)
-        run: Any = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
-        )
+        run = behaviour(handler)
         if not (handler.request_streaming or handler.response_streaming):
             return behave(handler, _told(found, run))
 

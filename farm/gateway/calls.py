@@ -20,6 +20,13 @@ _KINDS: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] 
 }
 
 
+def behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """What a method's handler does, of whichever kind it is."""
+    return (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+
+
 def behave(
     handler: grpc.RpcMethodHandler[Any, Any],
     behaviour: Callable[[Any, Any], Any],
@@ -58,12 +65,7 @@ class CountedCalls(grpc.aio.ServerInterceptor):
         if handler is None:  # its name is the caller's own
             return None
         method = details.method.removeprefix("/")
-        run: Any = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
-        )
+        run = behaviour(handler)
 
         async def one(request: Any, context: Any) -> Any:
             with self._counted(method, context):

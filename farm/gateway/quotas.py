@@ -20,7 +20,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
-from farm.gateway.calls import behave
+from farm.gateway.calls import behave, behaviour
 from farm.gateway.wall import Refusal, to_status
 from farm.jobs.access import caller
 from farm.jobs.bucket import Bucket
@@ -128,12 +128,7 @@ class Limited(grpc.aio.ServerInterceptor):
         if handler is None or details.method.startswith(_OF_WORKERS):
             return handler
         streams = bool(handler.request_streaming or handler.response_streaming)
-        run: Any = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
-        )
+        run = behaviour(handler)
 
         async def one(request: Any, context: Any) -> Any:
             with contextlib.ExitStack() as held:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from farm.gateway.calls import behave
+from farm.gateway.calls import behave, behaviour
 from farm.gateway.wall import Refusal, abort
 
 
@@ -34,12 +34,7 @@ class DecodedRequests(grpc.aio.ServerInterceptor):
             return handler
         method = details.method.removeprefix("/")
         decode: Callable[[bytes], Any] = handler.request_deserializer
-        run: Any = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
-        )
+        run = behaviour(handler)
 
         def decoded(data: bytes) -> Any:
             try:
