@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import enum
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,8 +13,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from farm.jobs.codec import Codec
 from farm.jobs.params import Fit, ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
+from farm.jobs.tiers import Tier
 from svdfarm.v1 import resources_pb2 as pb
 from svdfarm.v1 import session_service_pb2 as session_pb
+
+W = TypeVar("W", bound=enum.StrEnum)
 
 # Fields of the same name and meaning in RenderParams on both sides.
 _PLAIN = (
@@ -44,8 +48,12 @@ _MEMORY = {
 }
 
 
-class CodecUnknown(ValueError):
-    """A codec that this farm does not have."""
+class WordUnknown(ValueError):
+    """A word for one of some choices that is none of them."""
+
+    def __init__(self, field: str, given: str, allowed: Iterable[str]) -> None:
+        super().__init__(f"is {given!r}; allowed: {', '.join(allowed)}")
+        self.field = field
 
 
 def params_to_wire(params: RenderParams) -> pb.RenderParams:
@@ -61,6 +69,8 @@ def params_to_wire(params: RenderParams) -> pb.RenderParams:
         message.encoding.codec = params.codec
     if params.crf is not None:
         message.encoding.crf = params.crf
+    if params.tier is not None:
+        message.tier = params.tier
     return message
 
 
@@ -70,21 +80,25 @@ def _has(message: pb.RenderParams, name: str) -> bool:
 
 
 def params_from_wire(message: pb.RenderParams) -> RenderParams:
-    """Every field that is set. Raises CodecUnknown."""
+    """Every field that is set. Raises WordUnknown."""
     values = {name: getattr(message, name) for name in _PLAIN if _has(message, name)}
     fits = {wire: fit for fit, wire in _FITS.items()}
-    try:
-        codec = Codec(message.encoding.codec) if message.encoding.codec else None
-    except ValueError:
-        allowed = ", ".join(Codec)
-        raise CodecUnknown(f"is {message.encoding.codec!r}; allowed: {allowed}") from None
     return RenderParams(
         model=message.model or None,
         fit=fits.get(message.fit),
-        codec=codec,
+        codec=_word("codec", message.encoding.codec, Codec),
         crf=message.encoding.crf if message.encoding.HasField("crf") else None,
+        tier=_word("tier", message.tier, Tier),
         **values,
     )
+
+
+def _word(field: str, given: str, words: type[W]) -> W | None:
+    """None where none was given."""
+    try:
+        return words(given) if given else None
+    except ValueError:
+        raise WordUnknown(field, given, words) from None
 
 
 def model_to_wire(model: ModelInfo) -> pb.Model:
@@ -101,6 +115,7 @@ def model_from_wire(message: pb.Model) -> ModelInfo:
         message.frame_count,
         message.step_count,
         message.identity,
+        tuple(message.tiers),
     )
 
 

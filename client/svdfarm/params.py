@@ -55,6 +55,7 @@ RANGES: Mapping[str, Range] = {
     "crf": Range(0, 63),
 }
 FITS = ("crop", "pad", "stretch")
+TIERS = ("exact", "fast")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class RenderParams:
     fit: str | None = None  # crop, pad or stretch
     codec: str | None = None  # h264, h265, av1, prores, ffv1 or png
     crf: int | None = None
+    tier: str | None = None  # exact, or fast, which changes the pixels
 
     def __post_init__(self) -> None:
         violations = [*self._violations()] or [*self._contradictions()]
@@ -106,6 +108,8 @@ class RenderParams:
                 yield _refused(name, value, "a text")
             elif name == "fit" and value not in FITS:
                 yield _refused(name, value, ", ".join(FITS))
+            elif name == "tier" and value not in TIERS:
+                yield _refused(name, value, ", ".join(TIERS))
 
     def _contradictions(self) -> Iterator[Violation]:
         low, high = self.min_guidance_scale, self.max_guidance_scale

@@ -66,6 +66,8 @@ def params_to_wire(params: RenderParams) -> pb.RenderParams:
         message.encoding.codec = params.codec
     if params.crf is not None:
         message.encoding.crf = params.crf
+    if params.tier is not None:
+        message.tier = params.tier
     return message
 
 
@@ -78,6 +80,7 @@ def params_from_wire(message: pb.RenderParams) -> RenderParams:
         fit=fits.get(message.fit, str(message.fit)) if message.fit else None,
         codec=message.encoding.codec or None,
         crf=message.encoding.crf if message.encoding.HasField("crf") else None,
+        tier=message.tier or None,
         **given,
     )
 

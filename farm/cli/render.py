@@ -63,6 +63,9 @@ def render(
     crf: Annotated[
         int | None, _number("N", "Less is better.  [default: 17; h265: 18, av1: 24]")
     ] = None,
+    tier: Annotated[
+        str | None, _number("exact|fast", "fast changes the pixels.  [default: exact]")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     dtype: Annotated[
         str | None,
@@ -100,6 +103,7 @@ def render(
         "seed": seed,
         "codec": codec,
         "crf": crf,
+        "tier": tier,
     }
     return rendering.render(
         rendering.Request(

@@ -14,6 +14,7 @@ from farm.cli.in_process import load_renderer, note, steps
 from farm.cli.sizes import read_sides_px
 from farm.jobs.codec import Codec
 from farm.jobs.params import Fit, RenderParams, problems, resolve, with_defaults
+from farm.jobs.tiers import Tier
 from svdfarm import images
 from svdfarm.errors import ImageRejected
 
@@ -60,7 +61,7 @@ class _Clip:
 def read_params(size: str | None, given: Mapping[str, Any]) -> RenderParams:
     """The settings that the flags give. Raises CommandFailed that names the flag."""
     values = dict(given)
-    for name, kind in (("fit", Fit), ("codec", Codec)):
+    for name, kind in (("fit", Fit), ("codec", Codec), ("tier", Tier)):
         if values[name] is None:
             continue
         if values[name] not in tuple(kind):

@@ -15,6 +15,7 @@ from ray.serve.config import AutoscalingContext
 from farm.cluster.demand import DemandWatch
 from farm.cluster.group import told_group
 from farm.jobs.demand import Bounds, Need, scale
+from farm.jobs.tiers import Tier
 from farm.settings import Settings
 from svdfarm.v1.session_service_pb2 import GetDemandRequest
 
@@ -32,7 +33,9 @@ class DemandPolicy:
         max_workers: int,
         idle_s: float,
     ) -> None:
-        request = GetDemandRequest(model=model, group=told_group(group), shot_limit=max_workers)
+        request = GetDemandRequest(
+            model=model, group=told_group(group), shot_limit=max_workers, tiers=list(Tier)
+        )
         # Here, as Serve shows a policy's arguments to everybody.
         settings = Settings.load()
         self._watch = DemandWatch(

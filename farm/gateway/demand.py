@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from farm.gateway.wall import invalid
+from farm.jobs.tiers import Tier, served_as
 from farm.store import demand as rows
 from farm.store.store import Store
 from farm.store.workers import silence_limit_s
@@ -19,8 +20,9 @@ async def demand(store: Store, request: pb.GetDemandRequest, *, begins: bool) ->
         raise invalid("shot_limit", f"is {request.shot_limit}; allowed: from 1")
     queued = 0
     if begins:
+        served = {served_as(request.model, tier) for tier in (Tier.EXACT, *request.tiers)}
         queued = await store.database.read(
-            rows.queued_count, request.model, request.shot_limit, store.clock.wall_s()
+            rows.queued_count, served, request.shot_limit, store.clock.wall_s()
         )
     since_s = store.clock.steady_s() - silence_limit_s(store.lease_s)
     found = await store.database.read(rows.posts, since_s)

@@ -39,7 +39,7 @@ from farm.store import deletion, inputs, quotas
 from farm.store.errors import NotFound, QuotaExceeded
 from farm.store.records import Image, NewJob, NewShot, image_key
 from farm.store.store import Store
-from farm.wire import CodecUnknown, params_from_wire
+from farm.wire import WordUnknown, params_from_wire
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 
@@ -267,8 +267,8 @@ def _read_shot(
     image_sha256 = names.image_sha256(message.image, f"{field}.image")
     try:
         given = params_from_wire(message.params)
-    except CodecUnknown as error:
-        raise invalid(f"{field}.codec", str(error)) from error
+    except WordUnknown as error:
+        raise invalid(f"{field}.{error.field}", str(error)) from error
     model = models.get(given.model or default_model)
     if model is None:
         known = ", ".join(sorted(models))

@@ -31,6 +31,7 @@ from farm.gateway.watch import watch_job
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import ShotState
+from farm.jobs.tiers import Tier, model_of, served_as
 from farm.jobs.webhooks import Webhooks
 from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
 from farm.store.errors import NotFound
@@ -157,9 +158,10 @@ class RenderService(pb_grpc.RenderServiceServicer):
         sees = who().sees
         there = await read(cached.find, keys, new.tenant, shared=self._share_cache)
         own = Counter(work_of(s.params) for s in new.shots if s.cache_key not in there)
-        needed = {shot.params.model or "" for shot in new.shots}
+        needed = {served_as(s.params.model or "", s.params.tier) for s in new.shots}
+        beside = {served_as(model_of(name), tier) for name in needed for tier in Tier}
         pace = Pace(await read(history.rendered, sees=sees))
-        ahead = await read(history.waiting, needed, new.priority, sees=sees)
+        ahead = await read(history.waiting, beside, new.priority, sees=sees)
         workers = await self._roster.takers(needed)
         return estimate_to_wire(
             await asyncio.to_thread(estimate, pace, own, ahead, workers),

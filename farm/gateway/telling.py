@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from farm.gateway.wall import invalid
 from farm.jobs.params import RANGES, SVD, SVD_XT, ModelInfo
+from farm.jobs.tiers import model_of
 from farm.wire import model_from_wire
 from svdfarm.v1 import resources_pb2
 
@@ -37,11 +38,13 @@ def read_duration_s(told_s: float) -> float:
 
 def _checked(model: ModelInfo) -> ModelInfo:
     known = _FIXED.get(model.name)
-    if known is not None and replace(model, identity=known.identity) != known:
+    if known is not None and replace(model, identity=known.identity, tiers=known.tiers) != known:
         raise invalid("worker.models", f"has another {model.name} than the farm knows")
     if not 0 < len(model.name) <= _MODEL_NAME_LIMIT or not model.name.isprintable():
         allowed = f"1 to {_MODEL_NAME_LIMIT} printable characters"
         raise invalid("worker.models", f"has the name {model.name[:50]!r}; allowed: {allowed}")
+    if model_of(model.name) != model.name:  # nobody shall serve a tier under a model's name
+        raise invalid("worker.models", f"has the name {model.name[:50]!r}; allowed: one without /")
     for field in ("width_px", "height_px", "frame_count", "step_count"):
         value, allowed_range = getattr(model, field), RANGES[field]
         if not allowed_range.admits(value):

@@ -12,6 +12,7 @@ from farm.gateway.convert import lease_to_wire
 from farm.gateway.metrics import Device
 from farm.jobs.params import ModelInfo
 from farm.jobs.schedule import Shape, WorkerView
+from farm.jobs.tiers import Tier, served_as
 from farm.store.records import Lease
 from farm.store.workers import Session
 from svdfarm.v1 import resources_pb2 as pb
@@ -52,6 +53,15 @@ class Worker:
         return {name: model.identity for name, model in self.models.items()}
 
     @property
+    def served(self) -> frozenset[str]:
+        """Its models, each in every tier that it says it has: see farm.jobs.tiers."""
+        return frozenset(
+            served_as(name, tier)
+            for name, model in self.models.items()
+            for tier in (Tier.EXACT, *model.tiers)
+        )
+
+    @property
     def device(self) -> Device:
         """What it said last of its device."""
         told = self.heartbeat
@@ -72,7 +82,7 @@ class Worker:
             id=self.session,
             gateway=gateway,
             about=self.about.SerializeToString(deterministic=True),
-            models=frozenset(self.models),
+            models=self.served,
             state=state,
             connect_time_s=self.connect_time_s,
         )
@@ -85,7 +95,7 @@ class Worker:
         )
         return WorkerView(
             self.id,
-            frozenset(self.models),
+            self.served,
             idle=heard and not self.leases and not self.letting_go,
             ahead=heard and near_end and not self.letting_go and len(self.leases) < _MAX_LEASES,
             leaving=self.leaving or self.cordoned,

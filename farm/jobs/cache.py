@@ -7,6 +7,7 @@ import hashlib
 import json
 
 from farm.jobs.params import RenderParams
+from farm.jobs.tiers import Tier
 
 # To be raised whenever this farm's own code makes other pixels or another file of the same shot.
 _VERSION = 1
@@ -21,5 +22,7 @@ def cache_key(image_sha256: str, params: RenderParams, identity: str) -> str | N
     if not identity:
         return None
     told = {name: v for name, v in dataclasses.asdict(params).items() if v is not None}
+    if params.tier is Tier.EXACT:  # keys from before there were tiers stay good
+        del told["tier"]
     content = json.dumps([_VERSION, image_sha256, identity, told], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

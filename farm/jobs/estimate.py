@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm.jobs.params import RenderParams
+from farm.jobs.tiers import served_as
 
 # What is not a denoising step (both encoders, the decoder, the video's file) costs about one step
 # of SVD-XT: 176 TFLOP beside 160 at 25 frames of 576x1024.
@@ -18,7 +19,7 @@ _OTHER_STEPS = 1
 class Work(NamedTuple):
     """What a clip's time depends on, all else of the farm being equal."""
 
-    model: str
+    model: str  # as it is served: a tier has a pace of its own
     width_px: int
     height_px: int
     frame_count: int
@@ -39,7 +40,7 @@ class Work(NamedTuple):
 def work_of(params: RenderParams) -> Work:
     """The work of a clip; `params` are resolved."""
     return Work(
-        params.model or "",
+        served_as(params.model or "", params.tier),
         params.width_px or 0,
         params.height_px or 0,
         params.frame_count or 0,

@@ -30,6 +30,7 @@ OUTPUT_NAME_FIELDS = frozenset(
         "fit",
         "codec",
         "crf",
+        "tier",
         "extension",
     }
 )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from farm.jobs.codec import Codec, Container
+from farm.jobs.tiers import Tier
 
 SEED_MAX = 2**63 - 1
 MAX_SHOTS_PER_JOB = 10_000
@@ -52,6 +53,7 @@ class RenderParams:
     fit: Fit | None = None
     codec: Codec | None = None
     crf: int | None = None
+    tier: Tier | None = None
 
     @property
     def container(self) -> Container:
@@ -156,6 +158,7 @@ class ModelInfo:
     frame_count: int
     step_count: int = 25
     identity: str = ""  # of its weights and numerics, as its worker computes it; empty: not known
+    tiers: tuple[str, ...] = ()  # beside exact, as its worker tells them
 
 
 # diffusers' own defaults of every field that no model decides.
@@ -167,6 +170,7 @@ DEFAULTS = RenderParams(
     max_guidance_scale=3.0,
     fit=Fit.CROP,
     codec=Codec.H264,
+    tier=Tier.EXACT,
 )
 
 # Frame counts are the checkpoints' `num_frames`; the size is what Stability trained them on.

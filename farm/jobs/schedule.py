@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farm.jobs.params import RenderParams
+from farm.jobs.tiers import served_as
 
 # How far behind a shot another one may be that is rendered before it because its shape is warm:
 # at most so many places in its own job, or among the first shots of the next jobs. What is behind
@@ -22,7 +23,7 @@ MAX_OVERTAKES = _REACH_SHOTS + _REACH_JOBS * _REACH_SHOTS_OF_LATER_JOB
 class Shape(NamedTuple):
     """What an engine compiles for: the first shot of another shape has to wait for that."""
 
-    model: str
+    model: str  # as it is served: see farm.jobs.tiers
     width_px: int | None = None
     height_px: int | None = None
     frame_count: int | None = None
@@ -34,7 +35,7 @@ def shape_of(params: RenderParams) -> Shape:
     """The shape of a clip; `params` are resolved."""
     assert params.model is not None
     return Shape(
-        params.model,
+        served_as(params.model, params.tier),
         params.width_px,
         params.height_px,
         params.frame_count,
@@ -64,7 +65,7 @@ class WorkerView:
     """
 
     worker: str
-    models: frozenset[str]
+    models: frozenset[str]  # as they are served: see farm.jobs.tiers
     idle: bool = False  # its device waits
     ahead: bool = False  # its device is nearly done: the next shot may be sent ahead
     leaving: bool = False  # draining: it takes nothing more

@@ -53,20 +53,25 @@ def denoise(
     on_step: OnStep,
     cancelled: Cancelled,
     look: Look | None = None,
+    full_every: int = 1,
 ) -> Tensor:
     """The clip's latents, (1, frame, channel, height, width), in the dtype of the noise.
 
     All arithmetic around the UNet has that dtype: the pipeline's is the model's, and in half
     precision each step then rounds the clip.
+    Every `full_every`-th step is a full one; the others take its deep features over.
     Nothing in the loop reads a value back from the device. After every step it calls `look` with
     what the clip's latents are predicted to become, then `on_step(done, total)`; raises
     RenderCancelled when `cancelled()` says so, asked before every step and after the last.
     """
     scheduler = model.scheduler
     timesteps = scheduler.timesteps
+    deep: Tensor | None = None
     for index, timestep in enumerate(timesteps):
         _heed(cancelled, index, len(timesteps))
-        prediction = _predict(model, latents, timestep, given)
+        if index % full_every == 0:
+            deep = None
+        prediction, deep = _predict(model, latents, timestep, given, deep)
         stepped = scheduler.step(prediction, timestep, latents)
         latents = stepped.prev_sample
         if look is not None:
@@ -81,19 +86,22 @@ def _heed(cancelled: Cancelled, done: int, total: int) -> None:
         raise RenderCancelled(f"Cancelled after step {done} of {total}.")
 
 
-def _predict(model: Model, latents: Tensor, timestep: Tensor, given: Conditioning) -> Tensor:
-    """The guided v-prediction, (1, frame, channel, height, width)."""
+def _predict(
+    model: Model, latents: Tensor, timestep: Tensor, given: Conditioning, deep: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The guided v-prediction, (1, frame, channel, height, width), and the UNet's deep features."""
     sample = latents if given.guidance is None else torch.cat([latents] * 2)
     sample = model.scheduler.scale_model_input(sample, timestep)
     sample = torch.cat([sample.to(model.dtype), given.image_latents], dim=2)
-    prediction: Tensor = model.unet(
+    predicted, deep = model.unet(
         sample,
         timestep,
         encoder_hidden_states=given.embedding,
         added_time_ids=given.time_ids,
-        return_dict=False,
-    )[0].to(latents.dtype)
+        deep=deep,
+    )
+    prediction: Tensor = predicted.to(latents.dtype)
     if given.guidance is None:
-        return prediction
+        return prediction, deep
     unconditional, conditional = prediction.chunk(2)
-    return unconditional + given.guidance * (conditional - unconditional)
+    return unconditional + given.guidance * (conditional - unconditional), deep

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from farm.jobs.params import RenderParams, resolve
 from farm.jobs.retry import MemoryProfile
+from farm.jobs.tiers import FULL_EVERY, Tier
 from farm.render.compile import CompileCache, Compiled, Shape, Tell, cache_key
 from farm.render.condition import condition
 from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
@@ -35,6 +36,7 @@ from farm.render.rewrite.context import Context
 from farm.render.rewrite.errors import NotRewritable
 from farm.render.rewrite.model import rewrite_model
 from farm.render.settings import ClipSettings, settle
+from farm.render.step_cache import StepCache
 from farm.render.tiny import default_cache_dir
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ class Engine:
             except NotRewritable as found:
                 log.warning("engine.stock", extra={"model": model.info.name, "because": str(found)})
                 self.engine = "stock"
+        self.model = dataclasses.replace(self.model, unet=StepCache(self.model.unet))
         self._memory = memory or Memory()
         self._placement = place(self.model, self._memory, self._context)
         self._compiled: Compiled | None = None
@@ -133,13 +136,19 @@ class Engine:
             cache.load()
         probes = dict(menu)
         grey = Image.new("RGB", (64, 64), (127, 127, 127))
-        self._compiled.warm(shapes, lambda shape: self._render_clip(grey, probes[shape]), tell)
+        every = FULL_EVERY[Tier.FAST]
+        self._compiled.warm(
+            shapes, lambda shape: self._render_clip(grey, probes[shape], every), tell
+        )
         if cache is not None:
             cache.save()
 
     def _probe(self, shape: Shape) -> ClipSettings:
-        """A clip of that shape of two steps."""
-        given = RenderParams(model=self.model.info.name, step_count=2, **dataclasses.asdict(shape))
+        """A clip of that shape with two full steps of the fast tier, and what lies between them."""
+        steps = FULL_EVERY[Tier.FAST] + 1
+        given = RenderParams(
+            model=self.model.info.name, step_count=steps, **dataclasses.asdict(shape)
+        )
         return settle(resolve(given, self.model.info, seed=0), self.model.vae_scale)
 
     def render(
@@ -167,7 +176,8 @@ class Engine:
             )
         shape = Shape(settings.width_px, settings.height_px, settings.frame_count)
         with contextlib.nullcontext() if self._compiled is None else self._compiled.use(shape):
-            return self._render_clip(image, settings, on_step, cancelled, previews)
+            every = FULL_EVERY[params.tier or Tier.EXACT]
+            return self._render_clip(image, settings, every, on_step, cancelled, previews)
 
     @property
     def numerics(self) -> Numerics:
@@ -203,13 +213,19 @@ class Engine:
         self,
         image: Image.Image,
         settings: ClipSettings,
+        full_every: int,
         on_step: OnStep | None = None,
         cancelled: Cancelled | None = None,
         previews: Previews | None = None,
     ) -> Clip:
         try:
             return self._render(
-                image, settings, on_step or _ignore_step, cancelled or _never_cancelled, previews
+                image,
+                settings,
+                full_every,
+                on_step or _ignore_step,
+                cancelled or _never_cancelled,
+                previews,
             )
         finally:
             self._placement.after_clip()
@@ -219,6 +235,7 @@ class Engine:
         self,
         image: Image.Image,
         settings: ClipSettings,
+        full_every: int,
         on_step: OnStep,
         cancelled: Cancelled,
         previews: Previews | None,
@@ -236,7 +253,7 @@ class Engine:
         encoded = self._now()
 
         latents = draw_latents(model, settings, generator, dtype)
-        latents = denoise(model, latents, given, on_step, cancelled, look)
+        latents = denoise(model, latents, given, on_step, cancelled, look, full_every)
         check_finite(latents, "latents")
         denoised = self._now()
 

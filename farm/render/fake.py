@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from farm.jobs.params import TINY, ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
+from farm.jobs.tiers import Tier
 from farm.render.errors import RenderCancelled
 from farm.render.image import open_image
 from farm.render.preview import Previews, make_jpeg, pick
@@ -20,12 +22,13 @@ from farm.render.settings import ClipSettings, settle
 from farm.render.versions import versions
 
 NOTE = "no model: a moving gradient"
+INFO = dataclasses.replace(TINY, tiers=(Tier.FAST,))
 
 
 class FakeRenderer:
     """Takes `step_s` seconds a step, tells progress and obeys cancel as the engine does."""
 
-    def __init__(self, info: ModelInfo = TINY, step_s: float = 0.0, device: str = "fake") -> None:
+    def __init__(self, info: ModelInfo = INFO, step_s: float = 0.0, device: str = "fake") -> None:
         self.info = info
         self.step_s = step_s
         self.device = device
@@ -58,7 +61,8 @@ class FakeRenderer:
             if on_step is not None:
                 on_step(step + 1, settings.step_count)
         chunked = memory >= MemoryProfile.SMALLEST
-        numerics = Numerics(engine="fake", dtype="float32", forward_chunking=chunked)
+        tier = params.tier or Tier.EXACT
+        numerics = Numerics("fake", dtype="float32", forward_chunking=chunked, tier=tier)
         image_sha256 = hashlib.sha256(image).hexdigest()
         offload = memory >= MemoryProfile.OFFLOAD
         return Rendered(

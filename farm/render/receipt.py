@@ -14,6 +14,7 @@ from farm.container.reading import Torn
 from farm.container.whole import read_comment
 from farm.jobs.codec import Codec
 from farm.jobs.params import Fit, RenderParams
+from farm.jobs.tiers import Tier
 from farm.render.errors import VideoUnreadable
 from farm.render.settings import ClipSettings
 
@@ -28,12 +29,13 @@ class Numerics:
     engine: str
     dtype: str
     forward_chunking: bool
-    # What may be left out for speed; exact, the only one so far: nothing.
-    tier: str = "exact"
+    tier: Tier = Tier.EXACT
 
 
 def model_identity(files: Mapping[str, str], numerics: Numerics) -> str:
     """The same text, 64 characters, wherever the same files are computed with in the same way.
+
+    `numerics` are those of tier exact: a shot's tier is among its settings.
 
     With a shot's image and settings it says which clip that is: what ClipInputs says, in short.
     """
@@ -75,7 +77,10 @@ class Receipt:
     def params(self) -> RenderParams:
         """The settings that render this clip again."""
         return RenderParams(
-            model=self.model["name"], **vars(self.inputs.settings), **vars(self.encoding)
+            model=self.model["name"],
+            tier=self.inputs.numerics.tier,
+            **vars(self.inputs.settings),
+            **vars(self.encoding),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,13 +97,13 @@ class Receipt:
             if told["format"] != FORMAT:
                 raise ValueError(f"its format is {told['format']!r}; known: {FORMAT}")
             inputs, encoding = told["inputs"], told["encoding"]
-            settings = inputs["settings"]
+            settings, numerics = inputs["settings"], inputs["numerics"]
             receipt = cls(
                 ClipInputs(
                     inputs["image_sha256"],
                     ClipSettings(**{**settings, "fit": Fit(settings["fit"])}),
                     inputs["model_files"],
-                    Numerics(**inputs["numerics"]),
+                    Numerics(**{**numerics, "tier": Tier(numerics["tier"])}),
                 ),
                 told["model"],
                 Encoding(**{**encoding, "codec": Codec(encoding["codec"])}),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from farm.jobs.params import ModelInfo, RenderParams
 from farm.jobs.retry import MemoryProfile
+from farm.jobs.tiers import Tier
 from farm.render.encode import encode
 from farm.render.errors import VideoBroken, VideoUnreadable
 from farm.render.image import open_image
@@ -129,7 +130,7 @@ class EngineRenderer:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         identity = model_identity(engine.model.provenance.files, engine.numerics)
-        self._info = dataclasses.replace(engine.model.info, identity=identity)
+        self._info = dataclasses.replace(engine.model.info, identity=identity, tiers=(Tier.FAST,))
 
     @property
     def info(self) -> ModelInfo:
@@ -177,7 +178,7 @@ class EngineRenderer:
                     hashlib.sha256(image).hexdigest(),
                     settle(params, model.vae_scale),
                     model.provenance.files,
-                    self.engine.numerics,
+                    dataclasses.replace(self.engine.numerics, tier=params.tier or Tier.EXACT),
                 ),
                 model={
                     "name": model.info.name,

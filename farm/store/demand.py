@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, exists, func, literal, select
@@ -20,13 +21,16 @@ class Post:
     withdrawn: bool  # it is given none: cordoned, or drained by an operator
 
 
-def queued_count(conn: Connection, model: str, limit: int, now_s: float) -> int:
-    """How many shots of a model may be claimed, counted up to `limit`: no quota holds them."""
+def queued_count(conn: Connection, served: Collection[str], limit: int, now_s: float) -> int:
+    """How many shots may be claimed by who serves this, counted up to `limit`: no quota holds them.
+
+    See farm.jobs.tiers for what is served.
+    """
     shot, job, tenant = schema.shot, schema.job, schema.tenant
     waiting = (
         select(literal(1))
         .join_from(shot, job, job.c.id == shot.c.job_id)
-        .where(shot.c.state == ShotState.QUEUED, shot.c.model == model, job.c.wish == Wish.RUN)
+        .where(shot.c.state == ShotState.QUEUED, shot.c.model.in_(served), job.c.wish == Wish.RUN)
         .where(shot.c.tenant.in_(select(tenant.c.name).where(quotas.MAY_START)))
         .limit(limit)
     )

@@ -41,7 +41,10 @@ def rendered(conn: Connection, *, sees: str | None = None) -> list[tuple[Work, f
 def waiting(
     conn: Connection, models: Collection[str], priority: int, *, sees: str | None = None
 ) -> Counter[Work]:
-    """Shots of `models` that go before a new job of this priority, those that render included."""
+    """Shots of `models`, as they are served, that go before a new job of this priority.
+
+    Those that render are among them.
+    """
     job, shot = schema.job, schema.shot
     wanted = shot.c.params
     fields = (

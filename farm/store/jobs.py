@@ -19,6 +19,7 @@ from farm.jobs.states import (
     follow,
     job_state,
 )
+from farm.jobs.tiers import served_as
 from farm.store import cached, inputs, quotas, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
 from farm.store.moves import (
@@ -119,7 +120,7 @@ def create_job(
                 "display_name": shot.display_name,
                 "output_name": shot.output_name,
                 "image_sha256": shot.image_sha256,
-                "model": shot.params.model,
+                "model": served_as(shot.params.model or "", shot.params.tier),
                 "params": params_to_json(shot.params),
                 "attempt_count": 0,
                 "charged_attempt_count": 0,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, select
 
 from farm.jobs.states import ShotState, Wish
+from farm.jobs.tiers import model_of
 from farm.store import schema, workers
 from farm.store.clock import Instant
 
@@ -38,13 +39,16 @@ def read(conn: Connection, steady_s: Instant, silence_limit_s: float) -> Levels:
         .where(shot.c.state.in_([ShotState.QUEUED, ShotState.RENDERING]))
         .group_by(shot.c.state, shot.c.model)
     ).all()
+    shots: Counter[tuple[str, str]] = Counter()
+    queued_since_s: dict[str, float] = {}
+    for row in rows:
+        model = model_of(row.model)
+        shots[row.state, model] += row.n
+        if row.since_s is not None:
+            queued_since_s[model] = min(row.since_s, queued_since_s.get(model, row.since_s))
     counted = Counter(
         (row.state(silence_limit_s), model)
         for row in workers.connected(conn, steady_s)
-        for model in row.models or [""]
+        for model in set(map(model_of, row.models)) or {""}
     )
-    return Levels(
-        shots={(row.state, row.model): row.n for row in rows},
-        queued_since_s={row.model: row.since_s for row in rows if row.since_s is not None},
-        workers=counted,
-    )
+    return Levels(shots, queued_since_s, workers=counted)

@@ -10,6 +10,7 @@ from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.codec import Codec, Container
 from farm.jobs.params import Fit, RenderParams
 from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
+from farm.jobs.tiers import Tier
 from farm.jobs.webhooks import DeliveryState
 
 
@@ -182,8 +183,14 @@ def image_key(sha256: str) -> str:
 
 
 def params_to_json(params: RenderParams) -> dict[str, Any]:
-    """Every set field; the enums as their words."""
-    return {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
+    """Every set field; the enums as their words.
+
+    Tier exact is not written: a version before tiers reads what it can render.
+    """
+    stored = {k: v for k, v in dataclasses.asdict(params).items() if v is not None}
+    if params.tier is Tier.EXACT:
+        del stored["tier"]
+    return stored
 
 
 def params_from_json(stored: dict[str, Any]) -> RenderParams:
@@ -193,6 +200,7 @@ def params_from_json(stored: dict[str, Any]) -> RenderParams:
         values["fit"] = Fit(values["fit"])
     if "codec" in values:
         values["codec"] = Codec(values["codec"])
+    values["tier"] = Tier(values.get("tier", Tier.EXACT))
     return RenderParams(**values)
 
 

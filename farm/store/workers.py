@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal, select, update
 
 from farm.jobs.states import ShotState
+from farm.jobs.tiers import model_of
 from farm.store import schema
 from farm.store.clock import Instant
 from farm.store.moves import wake_watchers
@@ -186,7 +187,7 @@ def served(conn: Connection, heard_since_s: Instant) -> Counter[str]:
     counted: Counter[str] = Counter()
     query = select(worker.c.models).where(_connected(), worker.c.heard_s >= heard_since_s)
     for models in conn.execute(query).scalars():
-        counted.update(json.loads(models))
+        counted.update(set(map(model_of, json.loads(models))))
     return counted
 
 

@@ -378,6 +378,7 @@ class RenderParams(google.protobuf.message.Message):
     FIT_FIELD_NUMBER: builtins.int
     ENCODING_FIELD_NUMBER: builtins.int
     PLAYBACK_FPS_FIELD_NUMBER: builtins.int
+    TIER_FIELD_NUMBER: builtins.int
     width_px: builtins.int
     """A multiple of 8; another value is INVALID_ARGUMENT, never rounded. Sizes the farm compiled for start sooner."""
     height_px: builtins.int
@@ -405,6 +406,10 @@ class RenderParams(google.protobuf.message.Message):
     """How an image of another shape meets width_px x height_px."""
     playback_fps: builtins.int
     """Frames per second at which the video plays; unset is fps."""
+    tier: builtins.str
+    """How much of the arithmetic may be left out for speed: exact, nothing; fast, much of it, which
+    changes the pixels (docs/BENCHMARKS.md). Empty is exact.
+    """
     @property
     def encoding(self) -> global___Encoding: ...
     def __init__(
@@ -425,9 +430,10 @@ class RenderParams(google.protobuf.message.Message):
         fit: global___RenderParams.Fit.ValueType = ...,
         encoding: global___Encoding | None = ...,
         playback_fps: builtins.int | None = ...,
+        tier: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_decode_chunk_size", b"_decode_chunk_size", "_fps", b"_fps", "_frame_count", b"_frame_count", "_height_px", b"_height_px", "_max_guidance_scale", b"_max_guidance_scale", "_min_guidance_scale", b"_min_guidance_scale", "_motion_bucket_id", b"_motion_bucket_id", "_noise_aug_strength", b"_noise_aug_strength", "_playback_fps", b"_playback_fps", "_seed", b"_seed", "_step_count", b"_step_count", "_width_px", b"_width_px", "decode_chunk_size", b"decode_chunk_size", "encoding", b"encoding", "fps", b"fps", "frame_count", b"frame_count", "height_px", b"height_px", "max_guidance_scale", b"max_guidance_scale", "min_guidance_scale", b"min_guidance_scale", "motion_bucket_id", b"motion_bucket_id", "noise_aug_strength", b"noise_aug_strength", "playback_fps", b"playback_fps", "seed", b"seed", "step_count", b"step_count", "width_px", b"width_px"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_decode_chunk_size", b"_decode_chunk_size", "_fps", b"_fps", "_frame_count", b"_frame_count", "_height_px", b"_height_px", "_max_guidance_scale", b"_max_guidance_scale", "_min_guidance_scale", b"_min_guidance_scale", "_motion_bucket_id", b"_motion_bucket_id", "_noise_aug_strength", b"_noise_aug_strength", "_playback_fps", b"_playback_fps", "_seed", b"_seed", "_step_count", b"_step_count", "_width_px", b"_width_px", "decode_chunk_size", b"decode_chunk_size", "encoding", b"encoding", "fit", b"fit", "fps", b"fps", "frame_count", b"frame_count", "height_px", b"height_px", "max_guidance_scale", b"max_guidance_scale", "min_guidance_scale", b"min_guidance_scale", "model", b"model", "motion_bucket_id", b"motion_bucket_id", "noise_aug_strength", b"noise_aug_strength", "playback_fps", b"playback_fps", "seed", b"seed", "step_count", b"step_count", "width_px", b"width_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_decode_chunk_size", b"_decode_chunk_size", "_fps", b"_fps", "_frame_count", b"_frame_count", "_height_px", b"_height_px", "_max_guidance_scale", b"_max_guidance_scale", "_min_guidance_scale", b"_min_guidance_scale", "_motion_bucket_id", b"_motion_bucket_id", "_noise_aug_strength", b"_noise_aug_strength", "_playback_fps", b"_playback_fps", "_seed", b"_seed", "_step_count", b"_step_count", "_width_px", b"_width_px", "decode_chunk_size", b"decode_chunk_size", "encoding", b"encoding", "fit", b"fit", "fps", b"fps", "frame_count", b"frame_count", "height_px", b"height_px", "max_guidance_scale", b"max_guidance_scale", "min_guidance_scale", b"min_guidance_scale", "model", b"model", "motion_bucket_id", b"motion_bucket_id", "noise_aug_strength", b"noise_aug_strength", "playback_fps", b"playback_fps", "seed", b"seed", "step_count", b"step_count", "tier", b"tier", "width_px", b"width_px"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_decode_chunk_size", b"_decode_chunk_size"]) -> typing.Literal["decode_chunk_size"] | None: ...
     @typing.overload
@@ -701,6 +707,7 @@ class Model(google.protobuf.message.Message):
     FRAME_COUNT_FIELD_NUMBER: builtins.int
     STEP_COUNT_FIELD_NUMBER: builtins.int
     IDENTITY_FIELD_NUMBER: builtins.int
+    TIERS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """As in RenderParams.model."""
     width_px: builtins.int
@@ -709,6 +716,10 @@ class Model(google.protobuf.message.Message):
     step_count: builtins.int
     identity: builtins.str
     """Of its weights and of how it computes; equal ones make equal clips. Empty: nobody knows."""
+    @property
+    def tiers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tiers of RenderParams.tier that the worker has beside exact: shots of others go elsewhere."""
+
     def __init__(
         self,
         *,
@@ -718,8 +729,9 @@ class Model(google.protobuf.message.Message):
         frame_count: builtins.int = ...,
         step_count: builtins.int = ...,
         identity: builtins.str = ...,
+        tiers: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "height_px", b"height_px", "identity", b"identity", "name", b"name", "step_count", b"step_count", "width_px", b"width_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame_count", b"frame_count", "height_px", b"height_px", "identity", b"identity", "name", b"name", "step_count", b"step_count", "tiers", b"tiers", "width_px", b"width_px"]) -> None: ...
 
 global___Model = Model
 

@@ -28,20 +28,26 @@ class GetDemandRequest(google.protobuf.message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     GROUP_FIELD_NUMBER: builtins.int
     SHOT_LIMIT_FIELD_NUMBER: builtins.int
+    TIERS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that the group serves."""
     group: builtins.str
     """As in Worker.group."""
     shot_limit: builtins.int
     """Shots that wait are counted so far: more workers than that there will not be."""
+    @property
+    def tiers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tiers that the group's workers have beside exact, as in Model.tiers."""
+
     def __init__(
         self,
         *,
         model: builtins.str = ...,
         group: builtins.str = ...,
         shot_limit: builtins.int = ...,
+        tiers: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["group", b"group", "model", b"model", "shot_limit", b"shot_limit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "model", b"model", "shot_limit", b"shot_limit", "tiers", b"tiers"]) -> None: ...
 
 global___GetDemandRequest = GetDemandRequest
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from farm.jobs.codec import Codec
 from farm.jobs.params import CRF_DEFAULTS, Fit
+from farm.jobs.tiers import Tier
 
 
 class Kind(enum.Enum):
@@ -62,6 +63,13 @@ PARAM_KEYS: Mapping[str, Key] = {
             "Frames decoded at a time; unset: all together. Changes pixels a little.",
         ),
         Key("seed", Kind.WHOLE, ("seed",), "Unset: drawn by the farm and reported."),
+        Key(
+            "tier",
+            Kind.CHOICE,
+            ("tier",),
+            "fast leaves much of the arithmetic out and changes pixels. Default: exact.",
+            tuple(Tier),
+        ),
     )
 }
 ENCODING_KEYS: Mapping[str, Key] = {

@@ -23,6 +23,7 @@ defaults:
   min_guidance_scale: 1.0        # guidance of the first frame ...
   max_guidance_scale: 3.0        # ... rising to that of the last one
   # decode_chunk_size: 8         # frames decoded at a time; default: all together
+  # tier: fast                   # much of the arithmetic left out; changes pixels; default: exact
 
 # Where the videos go and what they are called. Fields for the name: {shot} {index} {model} {seed}
 # {width} {height} {frames} {steps} {fps} {motion_bucket_id} {noise_aug_strength} and so on.

@@ -38,6 +38,7 @@ FIELDS: Mapping[str, Field] = {
     "crf": Field("crf", WHOLE),
     "codec": Field("codec", TEXT),
     "fit": Field("fit", TEXT),
+    "tier": Field("tier", TEXT),
     "model": Field("model", TEXT),
 }
 OTHERS = ("prompt", "size", "seconds")  # input_reference apart

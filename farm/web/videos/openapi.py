@@ -22,6 +22,7 @@ _ABOUT: Mapping[str, str] = {
     "crf": "The codec's quality; less is better.",
     "codec": "h264, h265, av1, prores, ffv1 or png.",
     "fit": "How an image of another shape meets size: crop, pad or stretch.",
+    "tier": "exact, or fast, which leaves much of the arithmetic out and changes the pixels.",
     "model": "A model of the farm, such as svd-xt; unset, what its workers serve.",
 }
 _NULLABLE_TEXT = {"type": ["string", "null"]}

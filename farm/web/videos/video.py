@@ -64,6 +64,7 @@ def video_of(job: pb.Job, shot: pb.Shot) -> dict[str, Any]:
         "min_guidance_scale": params.min_guidance_scale,
         "max_guidance_scale": params.max_guidance_scale,
         "seed": params.seed,
+        "tier": params.tier,
     }
 
 

@@ -89,6 +89,7 @@ def mistakes_in(folder: Path, text: str) -> str:
         (SHOTS + "output: {crf: 52}", "2:15", "crf is 52"),
         # words
         (SHOTS + "defaults: {fit: corp}", "2:17", "crop or pad or stretch.*Did you mean crop?"),
+        (SHOTS + "defaults: {tier: fats}", "2:18", "exact or fast.*Did you mean fast?"),
         (SHOTS + "output: {codec: vp9}", "2:17", "output.codec is vp9; allowed: h264 or h265"),
         ("shots: [{image: a.png, name: a/b}]", "1:30", "allowed: letters, digits"),
         ("shots: [{image: a.png, name: ''}]", "1:30", "name is ''"),

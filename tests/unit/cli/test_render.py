@@ -25,6 +25,7 @@ QUICK = ("--model", "tiny", "--device", "cpu", "--size", "64x72", "--frames", "2
         (["--decode-chunk-size", "9", "--frames", "4"], "--decode-chunk-size is 9"),
         (["--seed", "-1"], "--seed is -1"),
         (["--fit", "zoom"], "--fit is 'zoom'; allowed: crop, pad, stretch"),
+        (["--tier", "draft"], "--tier is 'draft'; allowed: exact, fast"),
         (["--codec", "gif"], "--codec is 'gif'; allowed: h264, h265, av1, prores, ffv1, png"),
         (["--codec", "av1", "--crf", "0"], "--crf is 0; allowed: a whole number from 1 to 63"),
         (["--codec", "png", "--crf", "17"], "--crf is 17; allowed: none, as codec png has one"),

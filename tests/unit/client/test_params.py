@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from farm.jobs import params as farms
+from farm.jobs.tiers import Tier
 from svdfarm import Rejected, RenderParams, params, wire
 from svdfarm.v1 import resources_pb2 as pb
 
@@ -21,6 +22,7 @@ def test_settings_ranges_and_fits_are_the_farms() -> None:
         name: vars(allowed) for name, allowed in farms.RANGES.items()
     }
     assert list(params.FITS) == list(farms.Fit)
+    assert list(params.TIERS) == list(Tier)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ def test_settings_ranges_and_fits_are_the_farms() -> None:
         ("max_guidance_scale", float("nan"), "is nan; allowed: a number from 0 to 30"),
         ("seed", 2**63, f"is {2**63}; allowed: a whole number from 0 to 2^63 - 1"),
         ("fit", "zoom", "is 'zoom'; allowed: crop, pad, stretch"),
+        ("tier", "draft", "is 'draft'; allowed: exact, fast"),
         ("model", 1, "is 1; allowed: a text"),
     ],
 )

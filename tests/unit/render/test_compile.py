@@ -14,6 +14,7 @@ from torch._dynamo.utils import counters
 
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
+from farm.jobs.tiers import Tier
 from farm.render.compile import CompileCache, Progress, Shape, cache_key
 from farm.render.engine import Engine
 from farm.render.errors import ParamsRejected
@@ -57,6 +58,8 @@ def test_other_images_seeds_and_settings_need_no_other_graph(
         (picture.transpose(Image.Transpose.ROTATE_90), dataclasses.replace(small, seed=9)),
         (picture, dataclasses.replace(small, step_count=5, motion_bucket_id=3, fps=20)),
         (picture, dataclasses.replace(small, frame_count=2)),
+        (picture, dataclasses.replace(small, step_count=7, tier=Tier.FAST)),
+        (picture.rotate(180), dataclasses.replace(small, step_count=5, seed=2, tier=Tier.FAST)),
     ]
 
     for image, params in others:
@@ -65,6 +68,12 @@ def test_other_images_seeds_and_settings_need_no_other_graph(
         assert np.abs(frames - stock.render(image, params).frames).max() <= 1e-5
     assert graph_count() == made.graph_count
     assert not counters["graph_break"]
+
+
+def test_a_shape_has_a_graph_of_full_steps_and_one_of_the_others(made: Made) -> None:
+    stages = len(made.engine.model.vae.decoder.stages)
+
+    assert made.graph_count == 2 * (2 + stages)
 
 
 def test_a_shape_that_is_not_on_the_menu_renders_uncompiled_and_says_so(

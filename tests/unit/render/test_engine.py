@@ -93,7 +93,7 @@ def test_one_seed_gives_one_clip_and_another_seed_another(
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize(
     ("module", "weight", "what"),
-    [("unet", "conv_out.bias", "latents"), ("vae", "decoder.last.bias", "frames")],
+    [("unet", "unet.conv_out.bias", "latents"), ("vae", "decoder.last.bias", "frames")],
 )
 def test_a_clip_that_is_not_finite_is_an_error(
     engine: Engine,

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from farm.jobs.params import SVD, TINY, RenderParams
+from farm.jobs.tiers import Tier
 from farm.render import ffmpeg
 from farm.render.cpu import use_threads
 from farm.render.engine import Engine
@@ -116,7 +117,8 @@ def test_a_renderer_refuses_bad_input(
 
 
 def test_a_renderer_says_that_its_clips_are_no_real_video(renderer: Renderer) -> None:
-    assert dataclasses.replace(renderer.info, identity="") == TINY
+    assert dataclasses.replace(renderer.info, identity="", tiers=()) == TINY
+    assert renderer.info.tiers == ("fast",)
     assert renderer.device
     assert renderer.note
 
@@ -178,7 +180,7 @@ def test_a_models_identity_is_that_of_its_files_and_numerics(model: Model) -> No
                 {"engine": "stock"},
                 {"dtype": "float16"},
                 {"forward_chunking": True},
-                {"tier": "draft"},
+                {"tier": Tier.FAST},
             )
         ),
     ]
@@ -188,6 +190,28 @@ def test_a_models_identity_is_that_of_its_files_and_numerics(model: Model) -> No
     told = EngineRenderer(Engine(model)).info.identity
     assert told == model_identity(model.provenance.files, numerics)
     assert len(told) == 64
+
+
+def test_a_fast_clip_says_so_in_its_receipt_and_nowhere_in_its_models_identity(
+    renderer: Renderer, picture_bytes: bytes, small: RenderParams
+) -> None:
+    identity = renderer.info.identity
+
+    receipt = renderer.render(picture_bytes, dataclasses.replace(small, tier=Tier.FAST)).receipt
+
+    told = json.loads(json.dumps(receipt.to_json()))
+    assert told["inputs"]["numerics"]["tier"] == "fast"
+    assert Receipt.from_json(told) == receipt
+    assert receipt.params.tier is Tier.FAST
+    assert renderer.info.identity == identity
+
+
+def test_what_was_rendered_before_there_were_tiers_is_still_known() -> None:
+    numerics = Numerics("default", "float16", forward_chunking=False)
+
+    assert model_identity({"unet/config.json": "0" * 64}, numerics) == (
+        "bdec3454ed3ed8b19872b529937a894ab63cd7b347a4b98abe59ef8e0330ab1d"
+    )
 
 
 def test_the_fake_takes_its_time_and_any_model(picture_bytes: bytes, small: RenderParams) -> None:

@@ -72,6 +72,7 @@ def test_an_invalid_field_is_400_and_named(http: httpx2.Client) -> None:
         "size": "65x64",
         "fit": "bend",
         "codec": "theora",
+        "tier": "draft",
         "model": "sora-2",
         "seconds": "0.5",
         "cheese": "1",
