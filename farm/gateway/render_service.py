@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import grpc
 import structlog
 from google.protobuf.empty_pb2 import Empty
 
+from farm import tracing
 from farm.gateway import intake, names, notices
 from farm.gateway.calling import who
 from farm.gateway.collector import Collector
@@ -26,11 +28,13 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
 from farm.gateway.roster import Roster
+from farm.gateway.traces import Traces
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import ShotState
+from farm.jobs.trace_context import trace_id
 from farm.jobs.webhooks import Webhooks
 from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
 from farm.store.errors import NotFound
@@ -64,6 +68,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         collector: Collector,
         room: Room,
         metrics: Metrics,
+        traces: Traces,
         *,
         default_model: str | None,
         webhooks: Webhooks,
@@ -78,6 +83,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._collector = collector
         self._room = room
         self._metrics = metrics
+        self._traces = traces
         self._default_model = default_model
         self._webhooks = webhooks
         self._share_cache = share_cache
@@ -128,7 +134,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CreateJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
-        new = await self._read_job(request)
+        new = replace(await self._read_job(request), traceparent=tracing.current())
         if repeated := await self._store.database.read(jobs.find_repeated, new):
             return job_to_wire(repeated, await self._notice(repeated))
         self._check_room()
@@ -136,7 +142,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         job = await self._store.database.write(
             jobs.create_job, new, now_s, sees=who().sees, share_cache=self._share_cache
         )
-        log.info("job.created", job=job.name, shots=job.shot_count)
+        traced = {"trace": trace_id(new.traceparent)} if new.traceparent else {}
+        log.info("job.created", job=job.name, shots=job.shot_count, **traced)
         if job.create_time_s == now_s:  # else the same request was faster
             self._metrics.shots_created.inc(job.shot_count)
             self._metrics.cache_hits.inc(len(new.shots) - job.counts.queued)
@@ -229,12 +236,14 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Job:
         """Ends what waits, and tells the workers to let go of the rest."""
         job_id, numbers = names.job_id(request.name), intake.read_shot_numbers(request)
+        queued = await self._traces.queued(job_id)
         job, held = await self._store.database.write(
             jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers, sees=who().sees
         )
         log.info("job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all")
         for lease in held:
             self._dispatcher.cancel(lease.worker, lease.lease)
+        self._traces.cancelled(job_id, queued)
         return job_to_wire(job)
 
     @unary
@@ -267,7 +276,13 @@ class RenderService(pb_grpc.RenderServiceServicer):
         states, numbers = intake.read_requeue(request)
         now_s = self._store.clock.wall_s()
         job, n = await self._store.database.write(
-            requeue_job, job_id, states, numbers, now_s, sees=who().sees
+            requeue_job,
+            job_id,
+            states,
+            numbers,
+            now_s,
+            sees=who().sees,
+            traceparent=tracing.current(),
         )
         log.info("job.requeued", job=job.name, shots=n)
         return pb.RequeueJobResponse(
