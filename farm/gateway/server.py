@@ -81,7 +81,7 @@ class Gateway:
         given = FarmTokens(config.token, config.worker_token, loopback=config.exposed is None)
         self._keyring = Keyring(store, given)
         self._metrics = Metrics()
-        self._scraper = Scraper(self._metrics, store, self._workers, self._feed)
+        self._scraper = Scraper(self._metrics, store, self._workers, self._feed, room)
         self._traces = Traces(store)
         self._dispatcher = Dispatcher(
             store, self._workers, self._feed, room, config.stall_s, self._metrics, self._traces

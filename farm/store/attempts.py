@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, select, tuple_
+from sqlalchemy import Column, Connection, Row, and_, case, select, tuple_
 
 from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.jobs import get_job, get_shot
 from farm.store.records import Attempt, Lease, ShotKey, Traced
+
+
+_TRACED: tuple[Column[Any], ...] = (
+    schema.shot.c.job_id,
+    schema.shot.c.number,
+    schema.shot.c.state,
+    schema.shot.c.attempt_count,
+    schema.shot.c.model,
+    schema.shot.c.traceparent,
+    schema.shot.c.trace_time_s,
+    schema.shot.c.error_reason,
+)
 
 
 def list_attempts(
@@ -100,18 +112,6 @@ def traced(conn: Connection, job_id: str, state: ShotState) -> list[Traced]:
         .where(shot.c.traceparent.is_not(None))
     )
     return [_traced(row) for row in rows]
-
-
-_TRACED = (
-    schema.shot.c.job_id,
-    schema.shot.c.number,
-    schema.shot.c.state,
-    schema.shot.c.attempt_count,
-    schema.shot.c.model,
-    schema.shot.c.traceparent,
-    schema.shot.c.trace_time_s,
-    schema.shot.c.error_reason,
-)
 
 
 def _traced(row: Row[Any]) -> Traced:
