@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector as far as tests need one: takes spans over gRPC or HTTP, keeps them."""
+"""An OpenTelemetry collector as far as tests need one: keeps what comes over gRPC or HTTP."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def http_collector() -> Iterator[tuple[Collector, str]]:
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        def do_POST(self) -> None:
             assert self.path == "/v1/traces"
             body = self.rfile.read(int(self.headers["content-length"]))
             collector.take(pb.ExportTraceServiceRequest.FromString(body))

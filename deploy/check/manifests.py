@@ -15,7 +15,7 @@ from deploy.grafana.dashboard import dashboard
 FOLDER = tools.ROOT / "deploy" / "manifests"
 GRAFANA = tools.ROOT / "deploy" / "grafana"
 RULES = CHART / "files" / "rules.yaml"
-_RULES_TOLD = """# `make manifests` makes this of the chart's rules, for scrape targets with `labels: {farm: farm}`.
+_RULES_TOLD = """# `make manifests` makes this of the chart's rules, for targets of farm: farm.
 # docs/ALERTS.md says of each alert what it means and what to do. Do not edit.
 """
 

@@ -1,4 +1,4 @@
-"""The dashboard, as Grafana imports it: three questions, a row of panels each, and the gateway's own.
+"""The dashboard, as Grafana imports it: a row of panels for each question, and the gateway's own.
 
 `make manifests` writes it where the chart and deploy/grafana have it.
 """
@@ -85,6 +85,11 @@ def _stage_mean() -> str:
     return f"{took} / {count}"
 
 
+def _hourly(metric: str, *labels: str) -> str:
+    selected = ", ".join((_FARM, *labels))
+    return f"sum by (reason) (rate({metric}{{{selected}}}{_RATE})) * 3600 > 0"
+
+
 def _failing() -> str:
     ended = "svdfarm_attempts_ended_total"
     failed = f'sum(rate({ended}{{{_FARM}, outcome="FAILED"}}{_RATE}))'
@@ -169,19 +174,12 @@ SLOW = [
     ),
     lines(
         "3. Is it rendered twice? Retries",
-        (
-            f"sum by (reason) (rate(svdfarm_retries_total{{{_FARM}}}{_RATE})) * 3600 > 0",
-            "{{reason}} an hour",
-        ),
+        (_hourly("svdfarm_retries_total"), "{{reason}} an hour"),
         about="docs/errors.md has the reasons.",
     ),
     lines(
         "Why attempts fail",
-        (
-            f'sum by (reason) (rate(svdfarm_attempts_ended_total{{{_FARM}, outcome="FAILED"}}{_RATE}))'
-            " * 3600 > 0",
-            "{{reason}} an hour",
-        ),
+        (_hourly("svdfarm_attempts_ended_total", 'outcome="FAILED"'), "{{reason}} an hour"),
     ),
     lines(
         "Who takes no shots",

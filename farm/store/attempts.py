@@ -11,7 +11,6 @@ from farm.store import schema
 from farm.store.jobs import get_job, get_shot
 from farm.store.records import Attempt, Lease, ShotKey, Traced
 
-
 _TRACED: tuple[Column[Any], ...] = (
     schema.shot.c.job_id,
     schema.shot.c.number,

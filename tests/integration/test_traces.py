@@ -249,7 +249,7 @@ def test_the_command_submits_inside_a_span_of_its_own(farm: Farm, tmp_path: Path
         flags = ["--address", farm.address, "--token", TOKEN]
         farm.run("-m", "farm", "submit", str(jobs), "--detach", *flags)
     spans = farm.collector.spans
-    assert list(tree(spans))[0] == "svdfarm-cli submit"
+    assert next(tree(spans)) == "svdfarm-cli submit"
     assert f"    svdfarm-gateway {CREATE}" in tree(spans)
 
 
