@@ -13,15 +13,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from farm.jobs import trace_context
 from farm.settings import otlp_protocol, traces_wanted
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
-
-log = structlog.get_logger()
 
 Attributes = Mapping[str, str | int | float]
 
@@ -40,24 +36,25 @@ class _Telling:
     chosen = threading.local()  # the id of the span that this thread starts
 
 
-def configure_traces(service: str, version: str) -> None:
-    """Has this process tell its spans, where OTEL_* variables of its environment ask for it."""
+def configure_traces(service: str, version: str) -> str:
+    """Has this process tell its spans, where OTEL_* variables of its environment ask for it.
+
+    Returns why it cannot, "" where it can or nobody asks: work goes on without.
+    """
     if not traces_wanted() or _Telling.tracer is not None:
-        return
+        return ""
     protocol = otlp_protocol()
+    if protocol not in _EXPORTERS:
+        return f"traces are off: the protocol is {protocol!r}; allowed: {' or '.join(_EXPORTERS)}"
     try:
         exporter = importlib.import_module(_EXPORTERS[protocol])
         _Telling.api = importlib.import_module("opentelemetry.trace")
         _Telling.provider = _provider(exporter, service, version)
-    except KeyError:
-        allowed = " or ".join(_EXPORTERS)
-        log.warning("traces.off", because=f"the protocol is {protocol}; allowed: {allowed}")
-        return
     except ImportError as error:
-        log.warning("traces.off", because=f"{error}: pip install svdfarm[otel]")
-        return
+        return f"traces are off: {error}; pip install 'svdfarm[otel]'"
     _Telling.api.set_tracer_provider(_Telling.provider)
     _Telling.tracer = _Telling.provider.get_tracer("svdfarm", version)
+    return ""
 
 
 def _provider(exporter: ModuleType, service: str, version: str) -> object:

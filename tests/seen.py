@@ -1,8 +1,8 @@
 """The pictures of docs/TRACES.md and docs/METRICS.md: `python -m tests.seen docs/images`.
 
-Starts `farm up` with the built-in model, a Prometheus that scrapes it and a collector for its spans;
-submits work for some minutes; draws the spans of one submission, and photographs pages of Prometheus
-that ask the dashboard's own queries.
+Starts `farm up` with the built-in model, a Prometheus that scrapes it and a collector for its
+spans; submits work for some minutes; draws the spans of one submission, and photographs pages of
+Prometheus that ask the dashboard's own queries.
 """
 
 from __future__ import annotations

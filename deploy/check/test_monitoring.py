@@ -19,7 +19,6 @@ from deploy.check.tools import ROOT
 
 RULES = CHART / "files" / "rules.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
-ALERTS = 6
 _METRIC = re.compile(r"\bsvdfarm_[a-z_]+")
 
 
@@ -33,11 +32,14 @@ def program(name: str) -> str:
     pytest.skip(told)
 
 
-def _queries() -> list[str]:
-    rules = yaml.safe_load(RULES.read_text())
+def _alerts() -> list[str]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def _panels() -> list[str]:
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    alerts = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    return [*alerts, *(t["expr"] for panel in panels for t in panel.get("targets", ()))]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_metrics_that_are_asked_for_are_told() -> None:
     metrics: Any = pytest.importorskip("farm.gateway.metrics")
     told = {metric.name for metric in metrics.Metrics().registry.collect()}
 
-    for query in _queries():
+    for query in _alerts() + _panels():
         for name in _METRIC.findall(query):
             assert re.sub("_(total|bucket|sum|count)$", "", name) in told, query
 
@@ -99,10 +101,9 @@ def test_the_chart_carries_alerts_and_dashboard_unchanged() -> None:
 
 
 def test_two_farms_are_told_apart() -> None:
-    rules, panels = _queries()[:ALERTS], _queries()[ALERTS:]
-    for queries, farm in ((rules, "FARM"), (panels, "$farm")):
+    for queries, farm in ((_alerts(), "FARM"), (_panels(), "$farm")):
         for query in queries:
-            told = re.findall(r"svdfarm_[a-z_]+(.{0,7})", query)
+            told = re.findall(r"(?:svdfarm|process)_[a-z_]+(.{0,7})", query)
             assert told
             assert set(told) == {'{farm="'}, query
             assert query.count(f'farm="{farm}"') == len(told)

@@ -48,7 +48,8 @@ def client(
     """
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     settings = Settings.load()
-    configure_traces("svdfarm-cli", __version__)
+    if problem := configure_traces("svdfarm-cli", __version__):
+        print(problem, file=sys.stderr)  # noqa: T201
     with told_to_the_user():
         farm_address = settings.get("address", address or flags.address, DEFAULT_ADDRESS)
         farm = Client(

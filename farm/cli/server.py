@@ -178,7 +178,8 @@ def gateway(
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
     reserve_bytes = read_size_bytes(settings.get("disk_reserve", None, "1GiB"), "disk_reserve")
     configure_logs()
-    configure_traces("svdfarm-gateway", __version__)
+    if problem := configure_traces("svdfarm-gateway", __version__):
+        print(problem, file=sys.stderr)  # noqa: T201
 
     def ready(gateway: Gateway) -> None:
         scheme = SECURE if tls else ""

@@ -48,7 +48,8 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         configure_logs()
-        configure_traces("svdfarm-worker", __version__)
+        if problem := configure_traces("svdfarm-worker", __version__):
+            log.warning("traces.off", because=problem)
         self._healthy = True
         self._drain_s = config.drain_s
         self._gateway = config.gateway

@@ -31,6 +31,11 @@ def trace_id(traceparent: str) -> str:
     return traceparent[3:35]
 
 
+def ids(traceparent: str) -> dict[str, str]:
+    """What a line of a log says of it."""
+    return {"trace": trace_id(traceparent)} if traceparent else {}
+
+
 def span_id(traceparent: str) -> str:
     """The span: 16 hex digits, or "" where there is none."""
     return traceparent[36:52]

@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from farm.jobs import trace_context
 from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.codec import Codec, Container
 from farm.jobs.params import Fit, RenderParams
 from farm.jobs.states import JobState, ShotCounts, ShotState, Wish
-from farm.jobs.trace_context import inside, trace_id
 from farm.jobs.webhooks import DeliveryState
 
 
@@ -159,10 +159,8 @@ class Lease:
     @property
     def ids(self) -> dict[str, str | int]:
         """What a line of the log says of it."""
-        found: dict[str, str | int] = {"shot": str(self.shot), "attempt": self.attempt}
-        if self.traceparent:
-            found["trace"] = trace_id(self.traceparent)
-        return found
+        trace = trace_context.ids(self.traceparent)
+        return {"shot": str(self.shot), "attempt": self.attempt, **trace}
 
     def video_key(self, sha256: str, container: Container) -> str:
         """Where this attempt publishes these bytes: nobody else ever writes there."""
@@ -185,8 +183,8 @@ class Traced:
 
 def spans_of(key: ShotKey, attempt: int, traceparent: str | None) -> tuple[str, str]:
     """The spans of a shot and of an attempt, by the call that queued the shot; "" without one."""
-    shot = inside(traceparent or "", str(key))
-    return shot, inside(shot, f"attempt {attempt}")
+    shot = trace_context.inside(traceparent or "", str(key))
+    return shot, trace_context.inside(shot, f"attempt {attempt}")
 
 
 def lease_of(row: Any) -> Lease:
