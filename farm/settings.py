@@ -161,6 +161,21 @@ def s3_region(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
 
 
+def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether spans are to be told, by the names that OpenTelemetry's own SDKs read."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return exporter == "otlp" or (not exporter and any(environ.get(name) for name in names))
+
+
+def otlp_protocol(environ: Mapping[str, str] = os.environ) -> str:
+    """How they are sent: grpc, or http/protobuf."""
+    names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((environ[name] for name in names if environ.get(name)), "grpc")
+
+
 def _from_file(path: Path) -> Mapping[str, str | int | float]:
     try:
         with path.open("rb") as file:

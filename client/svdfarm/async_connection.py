@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import grpc
 import grpc.aio
 
+from svdfarm import tracing
 from svdfarm.connection import AT_ONCE, Connection
 from svdfarm.errors import FarmFailed
 
@@ -70,12 +71,11 @@ class AsyncConnection(Connection):
     async def _answer(
         self, method: Callable[..., Response], request: object, timeout_s: float
     ) -> Response:
-        # The stubs are typed for a channel that blocks.
-        call = cast(
-            Awaitable[Response], method(request, timeout=timeout_s, metadata=self._metadata)
-        )
-        with _closing_told():
-            return await call
+        with tracing.calling(method) as carried, _closing_told():
+            metadata = (*self._metadata, *carried)
+            # The stubs are typed for a channel that blocks.
+            call = method(request, timeout=timeout_s, metadata=metadata)
+            return await cast(Awaitable[Response], call)
 
     async def _responses(self, call: Iterator[Response]) -> AsyncIterator[Response]:
         with _closing_told():

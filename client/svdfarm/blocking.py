@@ -16,10 +16,12 @@ from collections.abc import (
     Iterator,
 )
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import grpc
 
+from svdfarm import tracing
 from svdfarm.connection import AT_ONCE, Connection, Settings
 
 T = TypeVar("T")
@@ -80,7 +82,9 @@ class BlockingConnection(Connection):
 
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            for ended in as_completed([pool.submit(act_on, item) for item in items]):
+            for ended in as_completed(
+                [pool.submit(copy_context().run, act_on, item) for item in items]
+            ):
                 yield ended.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -88,7 +92,8 @@ class BlockingConnection(Connection):
     async def _answer(
         self, method: Callable[..., Response], request: object, timeout_s: float
     ) -> Response:
-        return method(request, timeout=timeout_s, metadata=self._metadata)
+        with tracing.calling(method) as carried:
+            return method(request, timeout=timeout_s, metadata=(*self._metadata, *carried))
 
     async def _responses(self, call: Iterator[Response]) -> AsyncIterator[Response]:
         for response in call:

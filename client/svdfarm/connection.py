@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from svdfarm import handshake
+from svdfarm import handshake, tracing
 from svdfarm.errors import Rejected
 from svdfarm.patience import OnWaiting, Patience
 from svdfarm.streams import Streams, Watch
@@ -154,15 +154,16 @@ class Connection(ABC):
         An abandoned stream would stay open at both ends (grpc#43462). One of a `watch` may end
         before: see `Watch.gave_way`.
         """
-        call = method(request, timeout=timeout_s, metadata=self._metadata)
-        if watch is not None:
-            watch.begin(call)
-        try:
-            yield self._responses(call)
-        finally:
+        with tracing.calling(method) as carried:
+            call = method(request, timeout=timeout_s, metadata=(*self._metadata, *carried))
             if watch is not None:
-                watch.end()
-            call.cancel()
+                watch.begin(call)
+            try:
+                yield self._responses(call)
+            finally:
+                if watch is not None:
+                    watch.end()
+                call.cancel()
 
     async def let_others_go_first(self) -> None:
         """Waits while there are uploads or downloads of this connection."""

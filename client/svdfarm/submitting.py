@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
-from svdfarm import images, wire
+from svdfarm import images, tracing, wire
 from svdfarm.connection import Connection
 from svdfarm.errors import ImageRejected, NotFound, Rejected, ShotRejected, Violation
 from svdfarm.images import Image, ImageSource
@@ -76,15 +76,16 @@ async def submit(
 
     `params` is for shots that bring none. Safe to repeat with one `request_id`.
     """
-    prepared = await _prepare(connection, shots, params)
-    await _upload(connection, prepared, progress)
-    request = rpc.CreateJobRequest(
-        job=pb.Job(display_name=display_name, priority=priority, webhook=webhook),
-        shots=[shot.message for shot in prepared],
-        request_id=request_id or str(uuid.uuid4()),
-        skip_cache=not use_cache,
-    )
-    return (await connection.call(connection.render.CreateJob, request)).name
+    with tracing.submitting("submit"):
+        prepared = await _prepare(connection, shots, params)
+        await _upload(connection, prepared, progress)
+        request = rpc.CreateJobRequest(
+            job=pb.Job(display_name=display_name, priority=priority, webhook=webhook),
+            shots=[shot.message for shot in prepared],
+            request_id=request_id or str(uuid.uuid4()),
+            skip_cache=not use_cache,
+        )
+        return (await connection.call(connection.render.CreateJob, request)).name
 
 
 async def estimate(

@@ -1,13 +1,23 @@
-"""deploy/manifests: what the chart renders for each profile. `python -m deploy.check.manifests`."""
+"""What is made of something else: deploy/manifests, what the chart renders for each profile, and
+deploy/grafana, what a farm without the chart is watched with. `python -m deploy.check.manifests`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.check import tools
-from deploy.check.chart import PROFILES, render
+from deploy.check.chart import CHART, PROFILES, render
+from deploy.grafana.dashboard import dashboard
 
 FOLDER = tools.ROOT / "deploy" / "manifests"
+GRAFANA = tools.ROOT / "deploy" / "grafana"
+RULES = CHART / "files" / "rules.yaml"
+_RULES_TOLD = """# `make manifests` makes this of the chart's rules, for targets of farm: farm.
+# docs/ALERTS.md says of each alert what it means and what to do. Do not edit.
+"""
 
 
 def manifest_file(profile: str) -> Path:
@@ -21,8 +31,22 @@ def rendered(profile: str) -> str:
     return told + render(profile, with_tests=False)
 
 
+def monitoring() -> Mapping[Path, str]:
+    """What has to stand in the files of dashboard and alerts."""
+    drawn = json.dumps(dashboard(), indent=2) + "\n"
+    rules = RULES.read_text().replace("FARM", "farm")
+    rules = "".join(line for line in rules.splitlines(keepends=True) if not line.startswith("#"))
+    return {
+        CHART / "files" / "dashboard.json": drawn,
+        GRAFANA / "dashboard.json": drawn,
+        GRAFANA / "rules.yaml": _RULES_TOLD + rules,
+    }
+
+
 def main() -> None:
-    """Writes every profile's manifest."""
+    """Writes every one of them."""
+    for path, text in monitoring().items():
+        path.write_text(text)
     tools.prepare()
     for profile in PROFILES:
         manifest_file(profile).write_text(rendered(profile))

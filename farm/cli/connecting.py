@@ -11,8 +11,10 @@ from typing import TypedDict
 
 import typer
 
+from farm import __version__
 from farm.cli.exits import CommandFailed, Exit
 from farm.settings import DEFAULT_ADDRESS, Flags, Settings
+from farm.tracing import configure_traces
 from svdfarm import Client, errors
 from svdfarm.tls import Tls
 
@@ -46,6 +48,8 @@ def client(
     """
     flags = ctx.obj if isinstance(ctx.obj, Flags) else Flags()
     settings = Settings.load()
+    if problem := configure_traces("svdfarm-cli", __version__):
+        print(problem, file=sys.stderr)  # noqa: T201
     with told_to_the_user():
         farm_address = settings.get("address", address or flags.address, DEFAULT_ADDRESS)
         farm = Client(

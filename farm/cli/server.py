@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from farm import __version__
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token, WebhookPrivate, WebhookSecret
@@ -164,6 +165,7 @@ def gateway(
     from farm.store.bucket import Bucket
     from farm.store.errors import StoreError
     from farm.store.postgres import read_url
+    from farm.tracing import configure_traces
     from svdfarm.target import SECURE
 
     settings = Settings.load()
@@ -176,6 +178,8 @@ def gateway(
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
     reserve_bytes = read_size_bytes(settings.get("disk_reserve", None, "1GiB"), "disk_reserve")
     configure_logs()
+    if problem := configure_traces("svdfarm-gateway", __version__):
+        print(problem, file=sys.stderr)  # noqa: T201
 
     def ready(gateway: Gateway) -> None:
         scheme = SECURE if tls else ""

@@ -25,7 +25,7 @@ from pathlib import Path
 import grpc
 import structlog
 
-from farm.cluster import leaving
+from farm.cluster import leaving, spans
 from farm.cluster.attempt_log import AttemptLog
 from farm.cluster.device import DeviceMeter
 from farm.cluster.direct import FarmBucket
@@ -350,8 +350,9 @@ class Agent:
         holding.log.info("shot.started", device=renderer.device, memory=memory.name)
         params = params_from_wire(holding.assign.params)
         self._begun(lease, params.step_count or 0)
-        with self._meter.busy(renderer):
-            return renderer.render(
+        traced = spans.rendering(lease, self.id, renderer.device, holding.came_s)
+        with self._meter.busy(renderer), traced as rendered:
+            clip = renderer.render(
                 holding.assign.image,
                 params,
                 on_step=lambda step, count: self._progress(holding, step, count),
@@ -359,6 +360,7 @@ class Agent:
                 memory=memory,
                 previews=Previews(holding.preview_wanted.is_set, holding.show),
             )
+            return rendered(clip)
 
     def _failure(self, holding: Holding, error: Exception) -> pb.SessionRequest:
         """The report of a shot that ended without a video."""
@@ -413,6 +415,7 @@ class Agent:
         video = rendered.write(path)
         holding.video = path
         lease = holding.lease
+        spans.written(lease, video)
         took = {f"{stage}_s": seconds for stage, seconds in video.durations_s.items()}
         holding.log.info("shot.rendered", size_bytes=video.size_bytes, **took)
         return done(lease, video)

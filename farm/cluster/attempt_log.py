@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from farm.jobs import trace_context
 from farm.wire import LOG_LINES, bound_log, timestamp
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1 import session_service_pb2 as pb
@@ -26,6 +27,7 @@ class AttemptLog:
 
     def __init__(self, lease: pb.Lease, worker: str, secrets: Collection[str]) -> None:
         self._ids = {"shot": lease.shot, "attempt": lease.attempt, "worker": worker}
+        self._ids |= trace_context.ids(lease.traceparent)
         self._secrets = (lease.token, *secrets)
         self._lock = threading.Lock()  # of everything below
         self._lines: deque[resources_pb2.LogLine] = deque(maxlen=LOG_LINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Holding:
     report: pb.SessionRequest | None = None
     video: Path | None = None  # goes before `report`
     sent_in: Session | None = None
+    came_s: float = field(default_factory=time.time)  # to the worker; Unix seconds
 
     def show(self, preview: bytes) -> None:
         """Keeps a preview for the next progress that is told."""

@@ -18,6 +18,7 @@ from ray.serve.config import AutoscalingConfig
 from farm import __version__
 from farm.cluster.agent import Agent
 from farm.logs import configure_logs
+from farm.tracing import configure_traces, flush
 from svdfarm.tls import Tls
 
 log = structlog.get_logger()
@@ -47,6 +48,8 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         configure_logs()
+        if problem := configure_traces("svdfarm-worker", __version__):
+            log.warning("traces.off", because=problem)
         self._healthy = True
         self._drain_s = config.drain_s
         self._gateway = config.gateway
@@ -106,6 +109,7 @@ class Worker:
         """Serve's hook before it ends the process: no shot is lost, none is taken."""
         await asyncio.to_thread(self._agent.drain, self._drain_s)
         await asyncio.to_thread(self._agent.stop)
+        await asyncio.to_thread(flush)
         atexit.unregister(self._agent.drain)
 
     def _break(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from farm.gateway.attempt_log import from_stored
+from farm.jobs import trace_context
 from farm.jobs.estimate import Estimate
 from farm.jobs.retention import Holdings
 from farm.store.records import Attempt, Delivery, Image, Job, Lease, Shot, ShotKey
@@ -135,7 +136,12 @@ def pruned_to_wire(gone: Holdings) -> render_pb.PruneJobsResponse:
 
 def lease_to_wire(lease: Lease) -> session_pb.Lease:
     """A lease."""
-    return session_pb.Lease(shot=str(lease.shot), attempt=lease.attempt, token=lease.token)
+    return session_pb.Lease(
+        shot=str(lease.shot),
+        attempt=lease.attempt,
+        token=lease.token,
+        traceparent=lease.traceparent,
+    )
 
 
 def lease_from_wire(message: session_pb.Lease) -> Lease:
@@ -143,4 +149,5 @@ def lease_from_wire(message: session_pb.Lease) -> Lease:
     match = _SHOT_NAME.fullmatch(message.shot)
     if match is None:
         raise ValueError(f"{message.shot[:100]!r} is not the name of a shot")
-    return Lease(ShotKey(match[1], int(match[2])), message.attempt, message.token)
+    span = trace_context.read(message.traceparent)
+    return Lease(ShotKey(match[1], int(match[2])), message.attempt, message.token, span)

@@ -46,7 +46,7 @@ async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb
             store.links.sign, key, video.sha256, video.size_bytes, container.media_type
         )
     except Exception as error:  # the wall: a worker that got no answer would wait
-        log.error("link.not_signed", shot=str(lease.shot), attempt=lease.attempt, exc_info=error)
+        log.error("link.not_signed", **lease.ids, exc_info=error)
         return session_pb.UploadLink()
     return session_pb.UploadLink(url=link.url, headers=link.headers)
 

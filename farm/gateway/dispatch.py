@@ -17,6 +17,7 @@ from farm.gateway.convert import lease_to_wire
 from farm.gateway.feed import Feed
 from farm.gateway.images import Images, NoImage
 from farm.gateway.metrics import Metrics
+from farm.gateway.traces import Traces
 from farm.gateway.workers import Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, shape_of
@@ -46,10 +47,12 @@ class Dispatcher:
         room: Room,
         stall_s: float,
         metrics: Metrics,
+        traces: Traces,
     ) -> None:
         self._store = store
         self._workers = workers
         self._metrics = metrics
+        self._traces = traces
         self._feed = feed
         self._room = room
         self._stall_s = stall_s
@@ -119,6 +122,7 @@ class Dispatcher:
             (self._metrics.warm_claims if warm else self._metrics.cold_claims).inc()
             if claim.wait_s is not None:
                 self._metrics.queue_wait.observe(claim.wait_s)
+            self._traces.claimed(claim, warm=warm)
             worker.hold(claim.lease, shape)
         by_image: defaultdict[str, list[tuple[Worker, Claim]]] = defaultdict(list)
         for claim in claimed:
@@ -137,8 +141,7 @@ class Dispatcher:
             except Exception as error:  # the store is away: nobody may renew this lease now
                 log.error(
                     "assign.failed",
-                    shot=str(claim.lease.shot),
-                    attempt=claim.lease.attempt,
+                    **claim.lease.ids,
                     worker=worker.id,
                     exc_info=error,
                 )
@@ -170,7 +173,7 @@ class Dispatcher:
             await self.release(worker, lease)
             return
         self._metrics.bytes_out.inc(len(image))
-        log.info("shot.assigned", shot=str(shot.key), attempt=lease.attempt, worker=worker.id)
+        log.info("shot.assigned", **lease.ids, worker=worker.id)
         worker.send(
             session_pb.SessionResponse(
                 assign=session_pb.Assign(
@@ -203,10 +206,10 @@ class Dispatcher:
         )
         if state is not None:
             self._metrics.failed(reason, state)
+            self._traces.ended(lease)
         log.info(
             "attempt.stale" if state is None else "attempt.failed",
-            shot=str(lease.shot),
-            attempt=lease.attempt,
+            **lease.ids,
             worker=worker.id if worker else None,
             reason=str(reason),
             message=message,
@@ -222,6 +225,8 @@ class Dispatcher:
             self._metrics.cancelled()
         elif state is not None:  # nobody had asked for it
             self._metrics.failed(Reason.WORKER_DRAINED, state)
+        if state is not None:
+            self._traces.ended(lease)
         self.settled(worker, lease)
         return state is not None
 
@@ -265,10 +270,10 @@ class Dispatcher:
         )
         for held, state in lost:
             self._metrics.failed(Reason.WORKER_LOST, state)
+            self._traces.ended(held.lease)
             log.warning(
                 "lease.expired",
-                shot=str(held.lease.shot),
-                attempt=held.lease.attempt,
+                **held.lease.ids,
                 worker=held.worker,
             )
             worker = self._workers.get(held.worker)

@@ -24,6 +24,7 @@ from farm.gateway.keyring import Keyring
 from farm.gateway.metrics import Metrics
 from farm.gateway.scrape import Scraper
 from farm.gateway.tls import HANDSHAKE_S
+from farm.gateway.traced_calls import TracedRequests
 
 _STOP_LIMIT_S = 3  # for answers under way: a page that watches would hold it for ever
 
@@ -82,7 +83,7 @@ def http_server(
     gate = Gate(http_app(serving, scraper, web), keyring, table, address, config.limits)
     return HttpServer(
         uvicorn.Config(
-            _Counted(gate, metrics, set(table)),
+            TracedRequests(_Counted(gate, metrics, set(table))),
             http=LimitedProtocol,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
             timeout_keep_alive=KEEP_ALIVE_S,

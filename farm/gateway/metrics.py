@@ -171,6 +171,8 @@ class Now(Collector):
         self.farm: OfFarm | None = None  # None: the store did not answer
         self.leases = 0
         self.watchers = 0
+        self.disk_free_bytes = 0
+        self.disk_reserve_bytes = 0
         self.devices: tuple[Device, ...] = ()
 
     def collect(self) -> Iterator[Metric]:
@@ -208,6 +210,18 @@ class Now(Collector):
         )
         yield _gauge(
             "svdfarm_watchers", "Calls that watch a job at this gateway.", {(): self.watchers}
+        )
+        yield _gauge(
+            "svdfarm_disk_free_bytes",
+            "What is left of the data folder's disk.",
+            {(): self.disk_free_bytes},
+            unit="bytes",
+        )
+        yield _gauge(
+            "svdfarm_disk_reserve_bytes",
+            "What is kept back of it for what was accepted: below it nothing new is.",
+            {(): self.disk_reserve_bytes},
+            unit="bytes",
         )
         busy = CounterMetricFamily(
             "svdfarm_worker_busy_seconds",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import grpc
 import structlog
 from google.protobuf.empty_pb2 import Empty
 
+from farm import tracing
 from farm.gateway import intake, names, notices
 from farm.gateway.calling import who
 from farm.gateway.collector import Collector
@@ -26,8 +28,10 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
 from farm.gateway.roster import Roster
+from farm.gateway.traces import Traces
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
+from farm.jobs import trace_context
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import ShotState
@@ -44,12 +48,8 @@ from svdfarm.v1 import render_service_pb2_grpc as pb_grpc
 from svdfarm.v1 import resources_pb2
 
 log = structlog.get_logger()
-
-_ATTEMPTS = (
-    10**6
-)  # more than a shot has: a page token is the shot's number times this, and the try's
-
-
+# More than a shot has: a page token is the shot's number times this, and the try's.
+_ATTEMPTS = 10**6
 _LOGS_A_PAGE = 100  # of 16 KiB each
 
 
@@ -65,6 +65,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         collector: Collector,
         room: Room,
         metrics: Metrics,
+        traces: Traces,
         *,
         default_model: str | None,
         webhooks: Webhooks,
@@ -79,6 +80,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._collector = collector
         self._room = room
         self._metrics = metrics
+        self._traces = traces
         self._default_model = default_model
         self._webhooks = webhooks
         self._share_cache = share_cache
@@ -129,7 +131,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self, request: pb.CreateJobRequest, context: Context
     ) -> resources_pb2.Job:
         """Checks every shot, then stores and queues them all."""
-        new = await self._read_job(request)
+        new = replace(await self._read_job(request), traceparent=tracing.current())
         if repeated := await self._store.database.read(jobs.find_repeated, new):
             return job_to_wire(repeated, await self._notice(repeated))
         self._check_room()
@@ -137,7 +139,8 @@ class RenderService(pb_grpc.RenderServiceServicer):
         job = await self._store.database.write(
             jobs.create_job, new, now_s, sees=who().sees, share_cache=self._share_cache
         )
-        log.info("job.created", job=job.name, shots=job.shot_count)
+        trace = trace_context.ids(new.traceparent)
+        log.info("job.created", job=job.name, shots=job.shot_count, **trace)
         if job.create_time_s == now_s:  # else the same request was faster
             self._metrics.shots_created.inc(job.shot_count)
             self._metrics.cache_hits.inc(len(new.shots) - job.counts.queued)
@@ -231,12 +234,14 @@ class RenderService(pb_grpc.RenderServiceServicer):
     ) -> resources_pb2.Job:
         """Ends what waits, and tells the workers to let go of the rest."""
         job_id, numbers = names.job_id(request.name), intake.read_shot_numbers(request)
+        queued = await self._traces.queued(job_id)
         job, held = await self._store.database.write(
             jobs.cancel_job, job_id, self._store.clock.wall_s(), numbers, sees=who().sees
         )
         log.info("job.cancelled", job=job.name, rendering=len(held), shots=len(numbers) or "all")
         for lease in held:
             self._dispatcher.cancel(lease.worker, lease.lease)
+        self._traces.cancelled(job_id, queued)
         return job_to_wire(job)
 
     @unary
@@ -269,7 +274,13 @@ class RenderService(pb_grpc.RenderServiceServicer):
         states, numbers = intake.read_requeue(request)
         now_s = self._store.clock.wall_s()
         job, n = await self._store.database.write(
-            requeue_job, job_id, states, numbers, now_s, sees=who().sees
+            requeue_job,
+            job_id,
+            states,
+            numbers,
+            now_s,
+            sees=who().sees,
+            traceparent=tracing.current(),
         )
         log.info("job.requeued", job=job.name, shots=n)
         return pb.RequeueJobResponse(

@@ -15,6 +15,7 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.metrics import WORKER_STAGES, Metrics
 from farm.gateway.roster import Roster
 from farm.gateway.telling import read_duration_s
+from farm.gateway.traces import Traces
 from farm.gateway.upload import Upload, UploadRefused, publish
 from farm.gateway.workers import Worker
 from farm.jobs.retry import Reason
@@ -42,6 +43,7 @@ class Reports:
         roster: Roster,
         spawn: Callable[[Coroutine[None, None, None]], None],
         metrics: Metrics,
+        traces: Traces,
     ) -> None:
         """`spawn` runs what nobody waits for."""
         self._store = store
@@ -49,6 +51,7 @@ class Reports:
         self._roster = roster
         self._spawn = spawn
         self._metrics = metrics
+        self._traces = traces
 
     async def finish(self, worker: Worker, lease: Lease, done: pb.Done, upload: Upload) -> None:
         """Publishes a video and tells the worker how its attempt ended.
@@ -61,8 +64,7 @@ class Reports:
         except Exception as error:  # the wall of this task
             log.error(
                 "settle.failed",
-                shot=str(lease.shot),
-                attempt=lease.attempt,
+                **lease.ids,
                 worker=worker.id,
                 exc_info=error,
             )
@@ -78,8 +80,7 @@ class Reports:
             if await database.read(leases.has_succeeded, lease, sha256):
                 log.info(
                     "report.repeated",
-                    shot=str(lease.shot),
-                    attempt=lease.attempt,
+                    **lease.ids,
                     worker=worker.id,
                 )
                 return True
@@ -102,8 +103,7 @@ class Reports:
                 raise
             log.error(
                 "publish.failed",
-                shot=str(lease.shot),
-                attempt=lease.attempt,
+                **lease.ids,
                 worker=worker.id,
                 exc_info=error,
             )
@@ -111,11 +111,13 @@ class Reports:
                 worker, lease, Reason.INTERNAL, str(error), lines=lines
             )
         if accepted:
-            self._count(done, told_s - upload.started_s, time.monotonic() - told_s)
+            upload_s, publish_s = told_s - upload.started_s, time.monotonic() - told_s
+            self._count(done, upload_s, publish_s)
+            self._traces.published(lease, done.video.size_bytes, upload_s, publish_s)
+            self._traces.ended(lease)
         log.info(
             "shot.succeeded" if accepted else "attempt.stale",
-            shot=str(lease.shot),
-            attempt=lease.attempt,
+            **lease.ids,
             worker=worker.id,
         )
         self._dispatcher.settled(worker, lease)
@@ -160,8 +162,7 @@ class Reports:
         except Exception as error:  # nothing can be recorded: the worker comes again
             log.error(
                 "release.failed",
-                shot=str(lease.shot),
-                attempt=lease.attempt,
+                **lease.ids,
                 worker=worker.id,
                 exc_info=error,
             )
@@ -171,9 +172,7 @@ class Reports:
     def _settle(self, worker: Worker, lease: Lease, accepted: bool) -> None:
         if not accepted:
             self._metrics.stale_reports.inc()
-            log.warning(
-                "report.refused", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
-            )
+            log.warning("report.refused", **lease.ids, worker=worker.id)
             self._spawn(self._roster.refuse(worker))
         self._answer(worker, lease, accepted)
 

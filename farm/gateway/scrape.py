@@ -12,6 +12,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics, OfFarm
 from farm.gateway.workers import Workers
 from farm.store import levels
+from farm.store.room import Room
 from farm.store.store import Store
 from farm.store.workers import silence_limit_s
 
@@ -24,11 +25,14 @@ _PATIENCE_S = 3.0  # with the store: Prometheus waits ten seconds by default
 class Scraper:
     """Answers one caller after the other; nothing of it holds up the gateway's loop."""
 
-    def __init__(self, metrics: Metrics, store: Store, workers: Workers, feed: Feed) -> None:
+    def __init__(
+        self, metrics: Metrics, store: Store, workers: Workers, feed: Feed, room: Room
+    ) -> None:
         self._metrics = metrics
         self._store = store
         self._workers = workers
         self._feed = feed
+        self._room = room
         self._one_at_a_time = asyncio.Lock()
         self._asked: asyncio.Task[OfFarm] | None = None
         self._asked_s = 0.0
@@ -41,6 +45,8 @@ class Scraper:
             now.farm = await self._look()
             now.leases = sum(len(worker.leases) for worker in self._workers)
             now.watchers = self._feed.watcher_count
+            now.disk_free_bytes = self._room.free_bytes
+            now.disk_reserve_bytes = self._room.reserve_bytes
             now.devices = tuple(worker.device for worker in self._workers)
             # A thousand workers make a long text.
             return await asyncio.to_thread(encode, self._metrics.registry), media_type

@@ -33,6 +33,8 @@ from farm.gateway.session_service import SessionService
 from farm.gateway.tenant_service import TenantService
 from farm.gateway.tls import HANDSHAKE_S, Certificates
 from farm.gateway.token_service import TokenService
+from farm.gateway.traced_calls import TracedCalls
+from farm.gateway.traces import Traces
 from farm.gateway.undecodable import DecodedRequests
 from farm.gateway.worker_service import WorkerService
 from farm.gateway.workers import Workers
@@ -79,9 +81,10 @@ class Gateway:
         given = FarmTokens(config.token, config.worker_token, loopback=config.exposed is None)
         self._keyring = Keyring(store, given)
         self._metrics = Metrics()
-        self._scraper = Scraper(self._metrics, store, self._workers, self._feed)
+        self._scraper = Scraper(self._metrics, store, self._workers, self._feed, room)
+        self._traces = Traces(store)
         self._dispatcher = Dispatcher(
-            store, self._workers, self._feed, room, config.stall_s, self._metrics
+            store, self._workers, self._feed, room, config.stall_s, self._metrics, self._traces
         )
         self._roster = Roster(store, self._workers, self._dispatcher.wake)
         self._collector = Collector(store, config.retention_s)
@@ -96,6 +99,7 @@ class Gateway:
             self._collector,
             room,
             self._metrics,
+            self._traces,
             default_model=config.default_model,
             webhooks=config.webhooks,
             share_cache=config.share_cache,
@@ -108,6 +112,7 @@ class Gateway:
             self._dispatcher,
             self._roster,
             self._metrics,
+            self._traces,
             heartbeat_s=config.heartbeat_s,
             reconnect_grace_s=config.reconnect_grace_s,
             limits=config.limits,
@@ -198,6 +203,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreError):
             await self._keyring.note_uses()
+        await self._traces.stop()
         self._private.remove()
         await asyncio.to_thread(self._store.close)
 
@@ -263,6 +269,7 @@ class Gateway:
                 self._calls,
                 Auth(self._keyring),
                 Limited(self._quotas),
+                TracedCalls(),
                 DecodedRequests(),
             ],
             maximum_concurrent_rpcs=limits.concurrent_rpcs,

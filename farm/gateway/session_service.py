@@ -23,6 +23,7 @@ from farm.gateway.names import worker_id
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
 from farm.gateway.telling import check_progress, read_models
+from farm.gateway.traces import Traces
 from farm.gateway.upload import Upload
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.workers import Worker, Workers
@@ -52,6 +53,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         dispatcher: Dispatcher,
         roster: Roster,
         metrics: Metrics,
+        traces: Traces,
         *,
         heartbeat_s: float,
         reconnect_grace_s: float,
@@ -64,7 +66,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._dispatcher = dispatcher
         self._roster = roster
         self._metrics = metrics
-        self._reports = Reports(store, dispatcher, roster, self._spawn, metrics)
+        self._reports = Reports(store, dispatcher, roster, self._spawn, metrics, traces)
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,9 +120,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 worker.hold(lease)
             name = self._store.name
             if await database.write(leases.adopt, lease, worker.id, expiry_s, name):
-                log.info(
-                    "lease.adopted", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
-                )
+                log.info("lease.adopted", **lease.ids, worker=worker.id)
             else:
                 worker.letting_go.add(lease.token)
                 cancel = pb.Cancel(lease=lease_to_wire(lease))
@@ -191,9 +191,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
 
     def _progress(self, worker: Worker, lease: Lease, progress: resources_pb2.Progress) -> None:
         if not self._feed.set_progress(lease, progress):
-            log.warning(
-                "preview.too_large", shot=str(lease.shot), attempt=lease.attempt, worker=worker.id
-            )
+            log.warning("preview.too_large", **lease.ids, worker=worker.id)
         if self._feed.wants_preview(lease):
             request = pb.PreviewRequest(lease=lease_to_wire(lease))
             worker.send(pb.SessionResponse(preview_request=request))
@@ -278,8 +276,7 @@ def _tell_unwritten(lease: Lease, begun: Future[None]) -> None:
     if error := begun.exception():
         log.warning(
             "attempt.start_unwritten",
-            shot=str(lease.shot),
-            attempt=lease.attempt,
+            **lease.ids,
             error=str(error),
         )
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, case, select, tuple_
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, and_, case, select, tuple_
 
 from farm.jobs.states import ShotState
 from farm.store import schema
 from farm.store.jobs import get_job, get_shot
-from farm.store.records import Attempt, ShotKey
+from farm.store.records import Attempt, Lease, ShotKey, Traced
+
+_TRACED: tuple[Column[Any], ...] = (
+    schema.shot.c.job_id,
+    schema.shot.c.number,
+    schema.shot.c.state,
+    schema.shot.c.attempt_count,
+    schema.shot.c.model,
+    schema.shot.c.traceparent,
+    schema.shot.c.trace_time_s,
+    schema.shot.c.error_reason,
+)
 
 
 def list_attempts(
@@ -62,3 +75,51 @@ def list_attempts(
         )
         for row in conn.execute(query)
     ]
+
+
+def ended(conn: Connection, lease: Lease) -> tuple[Traced, Attempt] | None:
+    """A shot whose spans are wanted, and one attempt of it; None where nobody wants them now."""
+    attempt, shot = schema.attempt, schema.shot
+    row = conn.execute(
+        select(
+            *_TRACED,
+            attempt.c.worker,
+            attempt.c.claim_time_s,
+            attempt.c.start_time_s,
+            attempt.c.end_time_s,
+            attempt.c.outcome,
+        )
+        .join(
+            attempt, and_(attempt.c.job_id == shot.c.job_id, attempt.c.shot_number == shot.c.number)
+        )
+        .where(shot.c.job_id == lease.shot.job_id, shot.c.number == lease.shot.number)
+        .where(attempt.c.number == lease.attempt, shot.c.traceparent.is_not(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    times = (row.claim_time_s, row.start_time_s, row.end_time_s)
+    told = Attempt(lease.shot, lease.attempt, row.worker, *times, row.outcome, None, None)
+    return _traced(row), told
+
+
+def traced(conn: Connection, job_id: str, state: ShotState) -> list[Traced]:
+    """The shots of a job in one state whose spans are wanted."""
+    shot = schema.shot
+    rows = conn.execute(
+        select(*_TRACED)
+        .where(shot.c.job_id == job_id, shot.c.state == state)
+        .where(shot.c.traceparent.is_not(None))
+    )
+    return [_traced(row) for row in rows]
+
+
+def _traced(row: Row[Any]) -> Traced:
+    return Traced(
+        ShotKey(row.job_id, row.number),
+        ShotState(row.state),
+        row.attempt_count,
+        row.model,
+        row.traceparent,
+        row.trace_time_s,
+        row.error_reason,
+    )

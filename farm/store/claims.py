@@ -30,7 +30,7 @@ from farm.jobs.turns import Claimant, Round, in_order
 from farm.store import quotas, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move
-from farm.store.records import Lease, Shot, ShotKey, params_from_json
+from farm.store.records import Lease, Shot, ShotKey, lease_of, params_from_json
 from farm.store.rows import shot_from_row
 
 
@@ -214,4 +214,4 @@ def claim(
     memory = MemoryProfile(row.memory_profile or 0)
     # Two gateways' clocks may differ by more than it waited.
     wait_s = None if row.queue_time_s is None else max(0.0, now_s - row.queue_time_s)
-    return Claim(Lease(key, row.attempt_count, token), shot_from_row(row), memory, wait_s)
+    return Claim(lease_of(row), shot_from_row(row), memory, wait_s)

@@ -20,6 +20,7 @@ from farm.jobs.states import (
     job_state,
 )
 from farm.jobs.tiers import served_as
+from farm.jobs.trace_context import TRACED_SHOTS
 from farm.store import cached, inputs, quotas, schema
 from farm.store.errors import JobCancelling, NotFound, RequestConflict
 from farm.store.moves import (
@@ -108,6 +109,7 @@ def create_job(
         )
         .returning(*schema.job.c)
     ).one()
+    traced = range(1, TRACED_SHOTS + 1) if new.traceparent else ()
     conn.execute(
         insert(schema.shot),
         [
@@ -126,6 +128,8 @@ def create_job(
                 "charged_attempt_count": 0,
                 "queue_time_s": None if video else now_s,
                 "tenant": new.tenant,
+                "traceparent": new.traceparent if number in traced else None,
+                "trace_time_s": now_s if number in traced else None,
                 **(video or _NO_VIDEO),
             }
             for number, (shot, video) in enumerate(zip(new.shots, there, strict=True), start=1)

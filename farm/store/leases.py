@@ -28,8 +28,8 @@ from farm.store.moves import Move, move
 from farm.store.records import (
     HeldLease,
     Lease,
-    ShotKey,
     Video,
+    lease_of,
     storable,
 )
 
@@ -259,14 +259,18 @@ def expired(conn: Connection, steady_s: Instant) -> list[HeldLease]:
 def _held(conn: Connection, condition: ColumnElement[bool]) -> list[HeldLease]:
     shot = schema.shot
     rows = conn.execute(
-        select(shot.c.job_id, shot.c.number, shot.c.attempt_count, shot.c.token, shot.c.worker)
+        select(
+            shot.c.job_id,
+            shot.c.number,
+            shot.c.attempt_count,
+            shot.c.token,
+            shot.c.worker,
+            shot.c.traceparent,
+        )
         .where(shot.c.state == ShotState.RENDERING, condition)
         .order_by(shot.c.job_number, shot.c.number)
     )
-    return [
-        HeldLease(Lease(ShotKey(r.job_id, r.number), r.attempt_count, r.token), r.worker)
-        for r in rows
-    ]
+    return [HeldLease(lease_of(row), row.worker) for row in rows]
 
 
 def _holds(lease: Lease) -> tuple[ColumnElement[bool], ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from farm.jobs import trace_context
 from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.codec import Codec, Container
 from farm.jobs.params import Fit, RenderParams
@@ -47,6 +48,7 @@ class NewJob:
     request_sha256: str
     webhook: str | None = None
     tenant: str = DEFAULT_TENANT
+    traceparent: str = ""  # of the call, where spans of the first shots are wanted
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Shot:
     video: Video | None
     failure: Failure | None
     cached_from: str | None = None  # the name of the shot whose video it shares
+    traceparent: str = ""  # of the call that queued it, where its spans are wanted
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,44 @@ class Lease:
     shot: ShotKey
     attempt: int
     token: str
+    traceparent: str = field(default="", compare=False)  # of the attempt's span
+
+    @property
+    def ids(self) -> dict[str, str | int]:
+        """What a line of the log says of it."""
+        trace = trace_context.ids(self.traceparent)
+        return {"shot": str(self.shot), "attempt": self.attempt, **trace}
 
     def video_key(self, sha256: str, container: Container) -> str:
         """Where this attempt publishes these bytes: nobody else ever writes there."""
         name = f"{self.shot.number}-{self.attempt}-{sha256[:16]}.{container}"
         return f"videos/{self.shot.job_id}/{name}"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What the span of a shot tells, and whose it is."""
+
+    shot: ShotKey
+    state: ShotState
+    attempt_count: int
+    model: str
+    traceparent: str  # of the call that queued it
+    time_s: float  # when that was
+    error_reason: str | None
+
+
+def spans_of(key: ShotKey, attempt: int, traceparent: str | None) -> tuple[str, str]:
+    """The spans of a shot and of an attempt, by the call that queued the shot; "" without one."""
+    shot = trace_context.inside(traceparent or "", str(key))
+    return shot, trace_context.inside(shot, f"attempt {attempt}")
+
+
+def lease_of(row: Any) -> Lease:
+    """The lease that a row of `schema.shot` tells of."""
+    key = ShotKey(row.job_id, row.number)
+    _, span = spans_of(key, row.attempt_count, row.traceparent)
+    return Lease(key, row.attempt_count, row.token, span)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from farm.jobs.states import FINAL_JOB_STATES, REQUEUED_STATES, ShotEvent, ShotState, Wish, follow
+from farm.jobs.trace_context import TRACED_SHOTS
 from farm.store import quotas, schema
 from farm.store.errors import JobCancelling, NotFound, ShotNotRequeued
 from farm.store.jobs import get_job
@@ -25,6 +27,7 @@ def requeue_job(
     now_s: float,
     *,
     sees: str | None = None,
+    traceparent: str = "",
 ) -> tuple[Job, int]:
     """Queues the shots of a job again that ended in `states`; returns how many.
 
@@ -32,16 +35,25 @@ def requeue_job(
     the last one is forgotten, its token first: no report of an earlier round is ever accepted. A
     job that has ended runs again; a paused one stays paused. Raises NotFound, JobCancelling,
     QuotaExceeded, and ShotNotRequeued for one of `numbers` that ended in another state or is being
-    cancelled.
+    cancelled. `traceparent` is of the call, where spans of the first shots are wanted.
     """
     job = get_job(conn, job_id, sees=sees)
     if job.wish is Wish.CANCEL and job.state not in FINAL_JOB_STATES:
         raise JobCancelling(f"{job.name} is {job.state}; requeue it when it has ended")
     if numbers:
         _check(conn, job, states, numbers)
-    moved = {state: _requeue(conn, job, state, numbers, now_s) for state in states}
+    requeued = {state: _requeue(conn, job, state, numbers, now_s) for state in states}
+    moved = {state: len(shots) for state, shots in requeued.items()}
     if not any(moved.values()):
         return job, 0
+    if traceparent:
+        first = sorted(itertools.chain.from_iterable(requeued.values()))[:TRACED_SHOTS]
+        shot = schema.shot
+        conn.execute(
+            update(shot)
+            .where(shot.c.job_id == job_id, shot.c.number.in_(first))
+            .values(traceparent=traceparent, trace_time_s=now_s)
+        )
     if job.state in FINAL_JOB_STATES:
         wish(conn, job_id, Wish.RUN, now_s)
     quotas.check_new_shots(conn, job.tenant, sum(moved.values()), now_s, counted=True)
@@ -52,7 +64,7 @@ def requeue_job(
 
 def _requeue(
     conn: Connection, job: Job, before: ShotState, numbers: Collection[int], now_s: float
-) -> int:
+) -> list[int]:
     shot = schema.shot
     query = (
         update(shot)
@@ -70,6 +82,8 @@ def _requeue(
             error_reason=None,
             error_message=None,
             queue_time_s=now_s,
+            traceparent=None,
+            trace_time_s=None,
         )
         .returning(shot.c.number)
     )
@@ -77,7 +91,7 @@ def _requeue(
     for part in _parts(numbers):
         moved += conn.execute(query.where(shot.c.number.in_(part)) if part else query).scalars()
     record_changes(conn, job.id, sorted(moved))
-    return len(moved)
+    return moved
 
 
 def _check(

@@ -20,10 +20,15 @@ class Room:
     folder: Path
     reserve_bytes: int
 
+    @property
+    def free_bytes(self) -> int:
+        """What others than root may use of the disk yet."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
     def problem(self) -> str:
         """What is wrong and what to do, or "" where there is room."""
-        disk = os.statvfs(self.folder)
-        free_bytes = disk.f_bavail * disk.f_frsize
+        free_bytes = self.free_bytes
         if free_bytes >= self.reserve_bytes:
             return ""
         return (

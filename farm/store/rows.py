@@ -60,4 +60,5 @@ def shot_from_row(row: Row[Any]) -> Shot:
         video=video,
         failure=failure,
         cached_from=row.cached_from,
+        traceparent=row.traceparent or "",
     )

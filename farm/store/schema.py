@@ -158,6 +158,9 @@ shot = Table(
     Column("cached_from", String(64), nullable=True),  # the shot whose video it shares
     Column("queue_time_s", Float, nullable=True),  # when it was queued last; null: not known
     Column("tenant", String(64), nullable=False, server_default=DEFAULT_TENANT),  # its job's
+    # Of the call that queued it, where its spans are wanted; see farm.jobs.trace_context.
+    Column("traceparent", String(55), nullable=True),
+    Column("trace_time_s", Float, nullable=True),  # when that was
     PrimaryKeyConstraint("job_id", "number"),
 )
 # The queue in order of service, and the leases.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import grpc
 import grpc.aio
 
+from svdfarm import tracing
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc, resources_pb2, worker_service_pb2_grpc
 
@@ -70,7 +71,7 @@ class Calls:
     """The services, with one caller's token."""
 
     def __init__(self, channels: Channels, token: str | None) -> None:
-        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._token = token
         self.render = _render(channels.asking)
         self._watching = _render(channels.watching)
         self._sending = _render(channels.sending)
@@ -78,6 +79,12 @@ class Calls:
             "worker_service_pb2_grpc.WorkerServiceAsyncStub",
             worker_service_pb2_grpc.WorkerServiceStub(cast(Any, channels.asking)),
         )
+
+    @property
+    def metadata(self) -> tracing.Metadata:
+        """What a call carries, by the request that it is made for."""
+        authorization = (("authorization", f"Bearer {self._token}"),) if self._token else ()
+        return (*authorization, *tracing.headers())
 
     def watch(self, request: pb.WatchJobRequest) -> Watch:
         """What changes in a job, until it has ended. Whoever reads it cancels it."""

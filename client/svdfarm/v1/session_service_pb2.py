@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from svdfarm.v1 import resources_pb2 as svdfarm_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n svdfarm/v1/session_service.proto\x12\nsvdfarm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asvdfarm/v1/resources.proto\"S\n\x10GetDemandRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x12\n\nshot_limit\x18\x03 \x01(\x05\x12\r\n\x05tiers\x18\x04 \x03(\t\"^\n\x06\x44\x65mand\x12\x19\n\x11queued_shot_count\x18\x01 \x01(\x05\x12\x19\n\x11\x62usy_worker_count\x18\x02 \x01(\x05\x12\x1e\n\x16withdrawn_worker_count\x18\x03 \x01(\x05\"\xbe\x03\n\x0eSessionRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.HelloH\x00\x12\"\n\x05ready\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.ReadyH\x00\x12*\n\theartbeat\x18\x03 \x01(\x0b\x32\x15.svdfarm.v1.HeartbeatH\x00\x12-\n\x08progress\x18\x04 \x01(\x0b\x32\x19.svdfarm.v1.LeaseProgressH\x00\x12-\n\x0bvideo_chunk\x18\x05 \x01(\x0b\x32\x16.svdfarm.v1.VideoChunkH\x00\x12 \n\x04\x64one\x18\x06 \x01(\x0b\x32\x10.svdfarm.v1.DoneH\x00\x12$\n\x06\x66\x61iled\x18\x07 \x01(\x0b\x32\x12.svdfarm.v1.FailedH\x00\x12(\n\x08released\x18\x08 \x01(\x0b\x32\x14.svdfarm.v1.ReleasedH\x00\x12(\n\x08\x64raining\x18\t \x01(\x0b\x32\x14.svdfarm.v1.DrainingH\x00\x12\x33\n\x0eupload_request\x18\n \x01(\x0b\x32\x19.svdfarm.v1.UploadRequestH\x00\x42\t\n\x07message\"\xc2\x02\n\x0fSessionResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.svdfarm.v1.WelcomeH\x00\x12$\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x12.svdfarm.v1.AssignH\x00\x12$\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x12.svdfarm.v1.CancelH\x00\x12\"\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x11.svdfarm.v1.DrainH\x00\x12&\n\x07settled\x18\x05 \x01(\x0b\x32\x13.svdfarm.v1.SettledH\x00\x12-\n\x0bupload_link\x18\x06 \x01(\x0b\x32\x16.svdfarm.v1.UploadLinkH\x00\x12\x35\n\x0fpreview_request\x18\x07 \x01(\x0b\x32\x1a.svdfarm.v1.PreviewRequestH\x00\x42\t\n\x07message\"5\n\x05Lease\x12\x0c\n\x04shot\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\"N\n\x05Hello\x12\"\n\x06worker\x18\x01 \x01(\x0b\x32\x12.svdfarm.v1.Worker\x12!\n\x06leases\x18\x02 \x03(\x0b\x32\x11.svdfarm.v1.Lease\"+\n\x05Ready\x12\"\n\x06worker\x18\x01 \x01(\x0b\x32\x12.svdfarm.v1.Worker\"\xab\x01\n\tHeartbeat\x12\x30\n\rbusy_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11memory_used_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1f\n\x12memory_total_bytes\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x14\n\x12_memory_used_bytesB\x15\n\x13_memory_total_bytes\"Y\n\rLeaseProgress\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x14.svdfarm.v1.Progress\"R\n\nVideoChunk\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"S\n\rUploadRequest\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05video\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Video\"\xc3\x02\n\x04\x44one\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05video\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Video\x12\x32\n\x0frender_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08uploaded\x18\x04 \x01(\x08\x12=\n\x0fstage_durations\x18\x05 \x03(\x0b\x32$.svdfarm.v1.Done.StageDurationsEntry\x12 \n\x03log\x18\x06 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\x1aP\n\x13StageDurationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration:\x02\x38\x01\"n\n\x06\x46\x61iled\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Error\x12 \n\x03log\x18\x03 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\"N\n\x08Released\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x03log\x18\x02 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\"\n\n\x08\x44raining\"\x8a\x01\n\x07Welcome\x12\x35\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rdirect_upload\x18\x03 \x01(\x08\"\xff\x01\n\x06\x41ssign\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12(\n\x06params\x18\x02 \x01(\x0b\x32\x18.svdfarm.v1.RenderParams\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\x14\n\x0cimage_sha256\x18\x04 \x01(\t\x12\x38\n\x0ememory_profile\x18\x05 \x01(\x0e\x32 .svdfarm.v1.Assign.MemoryProfile\"J\n\rMemoryProfile\x12\x1e\n\x1aMEMORY_PROFILE_UNSPECIFIED\x10\x00\x12\x0b\n\x07OFFLOAD\x10\x01\x12\x0c\n\x08SMALLEST\x10\x02\"*\n\x06\x43\x61ncel\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\"\x07\n\x05\x44rain\"2\n\x0ePreviewRequest\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\"\xa1\x01\n\nUploadLink\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.svdfarm.v1.UploadLink.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x07Settled\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x32\x97\x01\n\x0eSessionService\x12\x46\n\x07Session\x12\x1a.svdfarm.v1.SessionRequest\x1a\x1b.svdfarm.v1.SessionResponse(\x01\x30\x01\x12=\n\tGetDemand\x12\x1c.svdfarm.v1.GetDemandRequest\x1a\x12.svdfarm.v1.Demandb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n svdfarm/v1/session_service.proto\x12\nsvdfarm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asvdfarm/v1/resources.proto\"S\n\x10GetDemandRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x12\n\nshot_limit\x18\x03 \x01(\x05\x12\r\n\x05tiers\x18\x04 \x03(\t\"^\n\x06\x44\x65mand\x12\x19\n\x11queued_shot_count\x18\x01 \x01(\x05\x12\x19\n\x11\x62usy_worker_count\x18\x02 \x01(\x05\x12\x1e\n\x16withdrawn_worker_count\x18\x03 \x01(\x05\"\xbe\x03\n\x0eSessionRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.HelloH\x00\x12\"\n\x05ready\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.ReadyH\x00\x12*\n\theartbeat\x18\x03 \x01(\x0b\x32\x15.svdfarm.v1.HeartbeatH\x00\x12-\n\x08progress\x18\x04 \x01(\x0b\x32\x19.svdfarm.v1.LeaseProgressH\x00\x12-\n\x0bvideo_chunk\x18\x05 \x01(\x0b\x32\x16.svdfarm.v1.VideoChunkH\x00\x12 \n\x04\x64one\x18\x06 \x01(\x0b\x32\x10.svdfarm.v1.DoneH\x00\x12$\n\x06\x66\x61iled\x18\x07 \x01(\x0b\x32\x12.svdfarm.v1.FailedH\x00\x12(\n\x08released\x18\x08 \x01(\x0b\x32\x14.svdfarm.v1.ReleasedH\x00\x12(\n\x08\x64raining\x18\t \x01(\x0b\x32\x14.svdfarm.v1.DrainingH\x00\x12\x33\n\x0eupload_request\x18\n \x01(\x0b\x32\x19.svdfarm.v1.UploadRequestH\x00\x42\t\n\x07message\"\xc2\x02\n\x0fSessionResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.svdfarm.v1.WelcomeH\x00\x12$\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x12.svdfarm.v1.AssignH\x00\x12$\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x12.svdfarm.v1.CancelH\x00\x12\"\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x11.svdfarm.v1.DrainH\x00\x12&\n\x07settled\x18\x05 \x01(\x0b\x32\x13.svdfarm.v1.SettledH\x00\x12-\n\x0bupload_link\x18\x06 \x01(\x0b\x32\x16.svdfarm.v1.UploadLinkH\x00\x12\x35\n\x0fpreview_request\x18\x07 \x01(\x0b\x32\x1a.svdfarm.v1.PreviewRequestH\x00\x42\t\n\x07message\"J\n\x05Lease\x12\x0c\n\x04shot\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"N\n\x05Hello\x12\"\n\x06worker\x18\x01 \x01(\x0b\x32\x12.svdfarm.v1.Worker\x12!\n\x06leases\x18\x02 \x03(\x0b\x32\x11.svdfarm.v1.Lease\"+\n\x05Ready\x12\"\n\x06worker\x18\x01 \x01(\x0b\x32\x12.svdfarm.v1.Worker\"\xab\x01\n\tHeartbeat\x12\x30\n\rbusy_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11memory_used_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1f\n\x12memory_total_bytes\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x14\n\x12_memory_used_bytesB\x15\n\x13_memory_total_bytes\"Y\n\rLeaseProgress\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x14.svdfarm.v1.Progress\"R\n\nVideoChunk\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"S\n\rUploadRequest\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05video\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Video\"\xc3\x02\n\x04\x44one\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05video\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Video\x12\x32\n\x0frender_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08uploaded\x18\x04 \x01(\x08\x12=\n\x0fstage_durations\x18\x05 \x03(\x0b\x32$.svdfarm.v1.Done.StageDurationsEntry\x12 \n\x03log\x18\x06 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\x1aP\n\x13StageDurationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration:\x02\x38\x01\"n\n\x06\x46\x61iled\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.svdfarm.v1.Error\x12 \n\x03log\x18\x03 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\"N\n\x08Released\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12 \n\x03log\x18\x02 \x03(\x0b\x32\x13.svdfarm.v1.LogLine\"\n\n\x08\x44raining\"\x8a\x01\n\x07Welcome\x12\x35\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rdirect_upload\x18\x03 \x01(\x08\"\xff\x01\n\x06\x41ssign\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12(\n\x06params\x18\x02 \x01(\x0b\x32\x18.svdfarm.v1.RenderParams\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\x14\n\x0cimage_sha256\x18\x04 \x01(\t\x12\x38\n\x0ememory_profile\x18\x05 \x01(\x0e\x32 .svdfarm.v1.Assign.MemoryProfile\"J\n\rMemoryProfile\x12\x1e\n\x1aMEMORY_PROFILE_UNSPECIFIED\x10\x00\x12\x0b\n\x07OFFLOAD\x10\x01\x12\x0c\n\x08SMALLEST\x10\x02\"*\n\x06\x43\x61ncel\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\"\x07\n\x05\x44rain\"2\n\x0ePreviewRequest\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\"\xa1\x01\n\nUploadLink\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.svdfarm.v1.UploadLink.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x07Settled\x12 \n\x05lease\x18\x01 \x01(\x0b\x32\x11.svdfarm.v1.Lease\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x32\x97\x01\n\x0eSessionService\x12\x46\n\x07Session\x12\x1a.svdfarm.v1.SessionRequest\x1a\x1b.svdfarm.v1.SessionResponse(\x01\x30\x01\x12=\n\tGetDemand\x12\x1c.svdfarm.v1.GetDemandRequest\x1a\x12.svdfarm.v1.Demandb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,47 +46,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONRESPONSE']._serialized_start=739
   _globals['_SESSIONRESPONSE']._serialized_end=1061
   _globals['_LEASE']._serialized_start=1063
-  _globals['_LEASE']._serialized_end=1116
-  _globals['_HELLO']._serialized_start=1118
-  _globals['_HELLO']._serialized_end=1196
-  _globals['_READY']._serialized_start=1198
-  _globals['_READY']._serialized_end=1241
-  _globals['_HEARTBEAT']._serialized_start=1244
-  _globals['_HEARTBEAT']._serialized_end=1415
-  _globals['_LEASEPROGRESS']._serialized_start=1417
-  _globals['_LEASEPROGRESS']._serialized_end=1506
-  _globals['_VIDEOCHUNK']._serialized_start=1508
-  _globals['_VIDEOCHUNK']._serialized_end=1590
-  _globals['_UPLOADREQUEST']._serialized_start=1592
-  _globals['_UPLOADREQUEST']._serialized_end=1675
-  _globals['_DONE']._serialized_start=1678
-  _globals['_DONE']._serialized_end=2001
-  _globals['_DONE_STAGEDURATIONSENTRY']._serialized_start=1921
-  _globals['_DONE_STAGEDURATIONSENTRY']._serialized_end=2001
-  _globals['_FAILED']._serialized_start=2003
-  _globals['_FAILED']._serialized_end=2113
-  _globals['_RELEASED']._serialized_start=2115
-  _globals['_RELEASED']._serialized_end=2193
-  _globals['_DRAINING']._serialized_start=2195
-  _globals['_DRAINING']._serialized_end=2205
-  _globals['_WELCOME']._serialized_start=2208
-  _globals['_WELCOME']._serialized_end=2346
-  _globals['_ASSIGN']._serialized_start=2349
-  _globals['_ASSIGN']._serialized_end=2604
-  _globals['_ASSIGN_MEMORYPROFILE']._serialized_start=2530
-  _globals['_ASSIGN_MEMORYPROFILE']._serialized_end=2604
-  _globals['_CANCEL']._serialized_start=2606
-  _globals['_CANCEL']._serialized_end=2648
-  _globals['_DRAIN']._serialized_start=2650
-  _globals['_DRAIN']._serialized_end=2657
-  _globals['_PREVIEWREQUEST']._serialized_start=2659
-  _globals['_PREVIEWREQUEST']._serialized_end=2709
-  _globals['_UPLOADLINK']._serialized_start=2712
-  _globals['_UPLOADLINK']._serialized_end=2873
-  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_start=2827
-  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_end=2873
-  _globals['_SETTLED']._serialized_start=2875
-  _globals['_SETTLED']._serialized_end=2936
-  _globals['_SESSIONSERVICE']._serialized_start=2939
-  _globals['_SESSIONSERVICE']._serialized_end=3090
+  _globals['_LEASE']._serialized_end=1137
+  _globals['_HELLO']._serialized_start=1139
+  _globals['_HELLO']._serialized_end=1217
+  _globals['_READY']._serialized_start=1219
+  _globals['_READY']._serialized_end=1262
+  _globals['_HEARTBEAT']._serialized_start=1265
+  _globals['_HEARTBEAT']._serialized_end=1436
+  _globals['_LEASEPROGRESS']._serialized_start=1438
+  _globals['_LEASEPROGRESS']._serialized_end=1527
+  _globals['_VIDEOCHUNK']._serialized_start=1529
+  _globals['_VIDEOCHUNK']._serialized_end=1611
+  _globals['_UPLOADREQUEST']._serialized_start=1613
+  _globals['_UPLOADREQUEST']._serialized_end=1696
+  _globals['_DONE']._serialized_start=1699
+  _globals['_DONE']._serialized_end=2022
+  _globals['_DONE_STAGEDURATIONSENTRY']._serialized_start=1942
+  _globals['_DONE_STAGEDURATIONSENTRY']._serialized_end=2022
+  _globals['_FAILED']._serialized_start=2024
+  _globals['_FAILED']._serialized_end=2134
+  _globals['_RELEASED']._serialized_start=2136
+  _globals['_RELEASED']._serialized_end=2214
+  _globals['_DRAINING']._serialized_start=2216
+  _globals['_DRAINING']._serialized_end=2226
+  _globals['_WELCOME']._serialized_start=2229
+  _globals['_WELCOME']._serialized_end=2367
+  _globals['_ASSIGN']._serialized_start=2370
+  _globals['_ASSIGN']._serialized_end=2625
+  _globals['_ASSIGN_MEMORYPROFILE']._serialized_start=2551
+  _globals['_ASSIGN_MEMORYPROFILE']._serialized_end=2625
+  _globals['_CANCEL']._serialized_start=2627
+  _globals['_CANCEL']._serialized_end=2669
+  _globals['_DRAIN']._serialized_start=2671
+  _globals['_DRAIN']._serialized_end=2678
+  _globals['_PREVIEWREQUEST']._serialized_start=2680
+  _globals['_PREVIEWREQUEST']._serialized_end=2730
+  _globals['_UPLOADLINK']._serialized_start=2733
+  _globals['_UPLOADLINK']._serialized_end=2894
+  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_start=2848
+  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_end=2894
+  _globals['_SETTLED']._serialized_start=2896
+  _globals['_SETTLED']._serialized_end=2957
+  _globals['_SESSIONSERVICE']._serialized_start=2960
+  _globals['_SESSIONSERVICE']._serialized_end=3111
 # @@protoc_insertion_point(module_scope)

@@ -192,20 +192,26 @@ class Lease(google.protobuf.message.Message):
     SHOT_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     TOKEN_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     shot: builtins.str
     """Format: jobs/{job}/shots/{shot}"""
     attempt: builtins.int
     """Counted from 1."""
     token: builtins.str
     """Secret of this attempt: a report with another one is refused."""
+    traceparent: builtins.str
+    """The attempt's span, as W3C Trace Context has it, where somebody wants its spans: what happens in
+    the attempt is told inside it. Empty where nobody does.
+    """
     def __init__(
         self,
         *,
         shot: builtins.str = ...,
         attempt: builtins.int = ...,
         token: builtins.str = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "shot", b"shot", "token", b"token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "shot", b"shot", "token", b"token", "traceparent", b"traceparent"]) -> None: ...
 
 global___Lease = Lease
 
