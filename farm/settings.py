@@ -28,6 +28,8 @@ KEYS: Mapping[str, type] = {
     "gpu_hour_price": str,
     "http": str,
     "open_metrics": bool,
+    "public_url": str,
+    "trusted_proxies": str,
     "worker_address": str,
     "gateway": str,
     "data": str,

@@ -12,6 +12,7 @@ from deploy.check.chart import (
     containers,
     lint,
     named,
+    objects,
     render,
 )
 from deploy.check.lifting import lift_pods
@@ -90,6 +91,26 @@ def test_manifests_are_what_the_chart_renders(profile: str) -> None:
 
 def test_rendering_twice_gives_the_same(profile: str) -> None:
     assert render(profile) == render(profile)
+
+
+def test_the_page_has_a_port_and_knows_its_own_address() -> None:
+    ingress = {"enabled": True, "host": "farm.example.com", "tls": {"existingSecret": "page"}}
+    values = {
+        "web": {"ingress": ingress, "trustedProxies": ["10.0.0.0/8", "::1"]},
+        "networkPolicy": {"clients": [{"podSelector": {}}]},
+    }
+    found = {named(each): each for each in objects(render("single-gpu", values))}
+    way_in = found["Ingress/farm-svdfarm-web"]["spec"]
+    backend = way_in["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    service = found[f"Service/{backend['name']}"]["spec"]
+    (gateway,) = containers(found["StatefulSet/farm-svdfarm-gateway"])
+    given = {variable["name"]: variable.get("value") for variable in gateway["env"]}
+
+    assert way_in["tls"] == [{"hosts": ["farm.example.com"], "secretName": "page"}]
+    assert backend["port"]["name"] in {port["name"] for port in service["ports"]}
+    assert given["FARM_PUBLIC_URL"] == "https://farm.example.com"
+    assert given["FARM_TRUSTED_PROXIES"] == "10.0.0.0/8,::1"
+    assert "Ingress" not in {each["kind"] for each in objects(render("single-gpu"))}
 
 
 def test_the_farm_reads_every_variable_that_is_set_for_it(rendered: list[Object]) -> None:

@@ -32,8 +32,10 @@ from farm.cli.server_options import (
     Model,
     ModelOffload,
     OpenMetrics,
+    PublicUrl,
     Retention,
     StopOnEof,
+    TrustedProxies,
     WorkerAddress,
     WorkerCount,
 )
@@ -65,6 +67,8 @@ def up(
     address: BindAddress = None,
     http: Http = None,
     open_metrics: OpenMetrics = None,
+    public_url: PublicUrl = None,
+    trusted_proxies: TrustedProxies = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -101,6 +105,8 @@ def up(
         address=settings.get("address", address or flags.address, DEFAULT_ADDRESS),
         http=settings.get("http", http, DEFAULT_HTTP),
         open_metrics=settings.get("open_metrics", open_metrics, False),
+        public_url=settings.find("public_url", public_url),
+        trusted_proxies=settings.find("trusted_proxies", trusted_proxies),
         data=data_folder(settings, data),
         database=settings.find("database", database),
         artifacts=settings.find("artifacts", artifacts),
@@ -134,6 +140,8 @@ def gateway(
     address: BindAddress = None,
     http: Http = None,
     open_metrics: OpenMetrics = None,
+    public_url: PublicUrl = None,
+    trusted_proxies: TrustedProxies = None,
     data: Data = None,
     database: Database = None,
     artifacts: Artifacts = None,
@@ -159,7 +167,13 @@ def gateway(
     stop_on_eof: StopOnEof = False,
 ) -> None:
     """Runs the gateway alone: users and workers come to it."""
-    from farm.gateway.config import Address, ConfigInvalid, GatewayConfig
+    from farm.gateway.config import (
+        Address,
+        ConfigInvalid,
+        GatewayConfig,
+        read_proxies,
+        read_public_url,
+    )
     from farm.gateway.server import Gateway, run
     from farm.logs import configure_logs
     from farm.store.bucket import Bucket
@@ -173,6 +187,7 @@ def gateway(
     database_url = settings.find("database", database)
     given_artifacts = settings.find("artifacts", artifacts)
     given_worker_address = settings.find("worker_address", worker_address)
+    given_public_url = settings.find("public_url", public_url)
     retention_s = _retention_s(settings.find("retention", retention))
     webhooks = _webhooks(settings, webhook_secret, webhook_private)
     stall_s = read_duration_s(settings.get("stall_timeout", None, "10m"), "stall_timeout")
@@ -193,6 +208,8 @@ def gateway(
             ),
             http=Address.parse(settings.get("http", http, DEFAULT_HTTP)),
             open_metrics=settings.get("open_metrics", open_metrics, False),
+            public_url=read_public_url(given_public_url) if given_public_url else None,
+            trusted_proxies=read_proxies(settings.get("trusted_proxies", trusted_proxies, "")),
             data=data_folder(settings, data),
             database=read_url(database_url) if database_url else None,
             artifacts=(

@@ -85,6 +85,26 @@ OpenMetrics = Annotated[
         show_default=False,
     ),
 ]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--public-url",
+        metavar="URL",
+        help="Where browsers find the page behind a reverse proxy, such as https://farm.example.  "
+        "[FARM_PUBLIC_URL]",
+        show_default=False,
+    ),
+]
+TrustedProxies = Annotated[
+    str | None,
+    typer.Option(
+        "--trusted-proxies",
+        metavar="ADDRESSES",
+        help="Reverse proxies whose X-Forwarded-For is believed, such as 127.0.0.1,10.0.0.0/8.  "
+        "[FARM_TRUSTED_PROXIES; default: none]",
+        show_default=False,
+    ),
+]
 WorkerAddress = Annotated[
     str | None,
     typer.Option(

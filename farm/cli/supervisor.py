@@ -62,6 +62,8 @@ class FarmSettings:
     worker_tls: Tls | None = None  # as it was given, for farms in general
     plaintext: bool = False
     open_metrics: bool = False
+    public_url: str | None = None
+    trusted_proxies: str | None = None
 
 
 class Child:
@@ -193,6 +195,10 @@ class FarmProcesses:
             arguments += ["--retention", settings.retention]
         if settings.artifacts is not None:
             arguments += ["--artifacts", settings.artifacts]
+        if settings.public_url is not None:
+            arguments += ["--public-url", settings.public_url]
+        if settings.trusted_proxies is not None:
+            arguments += ["--trusted-proxies", settings.trusted_proxies]
         arguments.append("--open-metrics" if settings.open_metrics else "--no-open-metrics")
         arguments.append("--direct-upload" if settings.direct_upload else "--no-direct-upload")
         arguments.append(
@@ -240,7 +246,7 @@ class FarmProcesses:
                 raise  # before Ray starts, as no worker could come either
             except errors.SvdfarmError:
                 pass  # such as a farm that lets nobody in without a token of its table
-        http = self._settings.http
+        http = self._settings.public_url or self._settings.http
         told = "" if http.endswith(":0") else f"  http {http}"
         _say(f"gateway  {self.gateway.address}{told}")
         _say(f"data     {self._settings.data}  logs {self._logs}")

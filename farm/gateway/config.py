@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from farm.jobs.token_text import TokenText
 from farm.jobs.webhooks import Webhooks
@@ -19,6 +21,8 @@ if TYPE_CHECKING:  # addresses are read where only the client is installed
 
 
 _TOKEN = re.compile(r"[!-~]{16,}")
+_HOST = re.compile(r"[a-z0-9._:-]+")  # an internationalised name is given in its ASCII form
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ConfigInvalid(ValueError):
@@ -63,6 +67,40 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def read_public_url(text: str) -> str:
+    """An origin as browsers write it, such as https://farm.example. Raises ConfigInvalid."""
+    told = ConfigInvalid(
+        f"--public-url is {text!r}; allowed: where browsers find the page, such as "
+        "https://farm.example or https://farm.example:8443, without a path"
+    )
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise told from error
+    extra = (parts.path.strip("/"), parts.query, parts.fragment, parts.username)
+    if parts.scheme not in _DEFAULT_PORTS or not host or any(extra) or not _HOST.fullmatch(host):
+        raise told
+    address = f"[{host}]" if ":" in host else host
+    if port in (None, _DEFAULT_PORTS[parts.scheme]):
+        return f"{parts.scheme}://{address}"
+    return f"{parts.scheme}://{address}:{port}"
+
+
+def read_proxies(text: str) -> tuple[str, ...]:
+    """Addresses and networks, with commas between. Raises ConfigInvalid."""
+    found: Sequence[str] = [part.strip() for part in text.split(",") if part.strip()]
+    for part in found:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ConfigInvalid(
+                f"--trusted-proxies has {part!r}; allowed: addresses and networks, such as "
+                "127.0.0.1 or 10.0.0.0/8, with commas between"
+            ) from error
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one caller can make the gateway hold."""
@@ -74,6 +112,7 @@ class Limits:
     concurrent_image_decodes: int = 2  # up to 1 GiB each, in a process of its own
     http_requests_per_s: float = 100.0  # of one address
     http_burst: float = 200.0
+    http_answers: int = 450  # of 500 connections: the others are for probes and scrapes
 
 
 @dataclass(frozen=True)
@@ -92,6 +131,8 @@ class GatewayConfig:
     tls: TlsFiles | None = None  # of every port; None: plaintext
     plaintext: bool = False  # whether other machines may come to a port without TLS
     open_metrics: bool = False  # /metrics wants no token
+    public_url: str | None = None  # where browsers find the page, behind a proxy (read_public_url)
+    trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed (read_proxies)
     default_model: str | None = None  # None: what the connected workers serve, else svd-xt
     webhooks: Webhooks = field(default_factory=Webhooks)  # what jobs may tell of their endings
     share_cache: bool = False  # a tenant's shot may share the video of another's

@@ -80,14 +80,17 @@ def http_server(
     With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
     table = routes(open_metrics=config.open_metrics)
-    gate = Gate(http_app(serving, scraper, web), keyring, table, address, config.limits)
+    app = http_app(serving, scraper, web)
+    gate = Gate(app, keyring, table, address, config.limits, config.public_url)
     return HttpServer(
         uvicorn.Config(
             TracedRequests(_Counted(gate, metrics, set(table))),
             http=LimitedProtocol,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
             timeout_keep_alive=KEEP_ALIVE_S,
-            proxy_headers=False,  # who a caller says it is counts for nothing
+            # Who a caller says it is counts for nothing, but where a proxy of ours says so.
+            proxy_headers=bool(config.trusted_proxies),
+            forwarded_allow_ips=list(config.trusted_proxies),
             server_header=False,
             log_config=None,
             access_log=False,

@@ -51,12 +51,16 @@ class Gate:
         routes: Mapping[str, Route],
         address: Address,
         limits: Limits,
+        public_url: str | None = None,
     ) -> None:
         self._app = app
         self._keyring = keyring
         self._routes = routes
         self._address = address
+        self._public_host = urlsplit(public_url).hostname if public_url else None
         self._rate = Rate(limits.http_requests_per_s, limits.http_burst)
+        self._answer_limit = limits.http_answers
+        self._answers = 0  # under way, but for those to probes and scrapes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: answers a request that may not be made, hands on another one."""
@@ -74,6 +78,8 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
+        counts = scope["path"] not in self._routes
+        self._answers += counts
         try:
             refused = self._refuse(scope)
             await (refused or self._app)(scope, receive, send_with_headers)
@@ -82,6 +88,8 @@ class Gate:
             if not begun:
                 answer = PlainTextResponse("an error inside the farm; its log has more\n", 500)
                 await answer(scope, receive, send_with_headers)
+        finally:
+            self._answers -= counts
 
     def _refuse(self, scope: Scope) -> Response | None:
         """The answer to a request that may not be made; None: it may."""
@@ -89,25 +97,29 @@ class Gate:
         client = scope.get("client")
         known = self._routes.get(scope["path"])
         is_open = known is not None and known.access.open  # probes share addresses with callers
+        if known is None and self._answers > self._answer_limit:
+            busy = {"retry-after": "1", "connection": "close"}
+            return _told(503, "the farm has as many answers under way as it gives at a time", busy)
         if not is_open and not self._rate.allows(client[0] if client else ""):
             return _told(429, "too many requests from your address: ask less often")
         host = headers.get("host", "")
-        if self._address.is_loopback and not _is_here(host, self._address):
+        named = _host_name(host)
+        is_ours = _is_here(named, self._address) or named == self._public_host
+        if self._address.is_loopback and not is_ours:
             # A page elsewhere may have had its own name lead here.
             return _told(421, "the Host of this request is not the farm's address")
-        route = self._routes.get(scope["path"])
-        if route is None:
+        if known is None:
             return None
-        if scope["method"] not in route.methods:
-            allowed = ", ".join(route.methods)
+        if scope["method"] not in known.methods:
+            allowed = ", ".join(known.methods)
             return _told(405, f"allowed: {allowed}", {"allow": allowed})
         if scope["method"] not in _SAFE and not _is_same_origin(headers.getlist("origin"), host):
             return _told(403, "the Origin of this request is another site, or is not told")
-        if route.access.open:
+        if is_open:
             return None
         try:
             authorization = headers.getlist("authorization")
-            caller.set(self._keyring.admit(authorization, route.access, scope["path"]))
+            caller.set(self._keyring.admit(authorization, known.access, scope["path"]))
         except Refusal as refusal:
             state = _STATES[refusal.code]
             wanted = {"www-authenticate": "Bearer"} if state == 401 else {}
@@ -156,12 +168,16 @@ def _network(address: str) -> str:
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
-def _is_here(host: str, bound: Address) -> bool:
-    """Whether a Host header names this machine's loopback."""
+def _host_name(host: str) -> str:
+    """Of a Host header, the name or address in it; empty where it is neither."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
+        return ""
+
+
+def _is_here(name: str, bound: Address) -> bool:
+    """Whether a host is this machine's loopback."""
     if name in ("localhost", bound.host.lower()):
         return True
     try:

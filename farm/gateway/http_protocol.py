@@ -6,6 +6,7 @@ uvicorn limits the size of a header and the pause between requests, not how slow
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -31,8 +32,8 @@ class LimitedProtocol(H11Protocol):
         """uvicorn's hook."""
         super().connection_made(transport)
         if len(self.connections) > CONNECTION_LIMIT:
-            transport.abort()
-            return
+            # One that asks for nothing makes room; without one, there is none.
+            next(filter(_is_idle, self.connections - {self}), self).transport.abort()
         self._cut_in(_REQUEST_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,3 +101,8 @@ class LimitedProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _is_idle(connection: Any) -> bool:
+    """Whether no request of its caller's is under way."""
+    return connection.cycle is None or connection.cycle.response_complete

@@ -111,10 +111,15 @@ class Quotas:
 
 
 class Limited(grpc.aio.ServerInterceptor):
-    """Refuses calls above their tenants' quotas. It goes behind whatever tells who calls."""
+    """Refuses calls above their tenants' quotas. It goes behind whatever tells who calls.
 
-    def __init__(self, quotas: Quotas) -> None:
+    A call with the metadata key `uncounted` is no request of its own; only a server that nobody
+    else reaches may be given one.
+    """
+
+    def __init__(self, quotas: Quotas, uncounted: str | None = None) -> None:
         self._quotas = quotas
+        self._uncounted = uncounted
 
     async def intercept_service(
         self,
@@ -128,29 +133,33 @@ class Limited(grpc.aio.ServerInterceptor):
         if handler is None or details.method.startswith(_OF_WORKERS):
             return handler
         streams = bool(handler.request_streaming or handler.response_streaming)
+        counts = all(key != self._uncounted for key, _ in details.invocation_metadata or ())
         run = behaviour(handler)
 
         async def one(request: Any, context: Any) -> Any:
             with contextlib.ExitStack() as held:
-                await self._admit(context, held, streams=streams)
+                await self._admit(context, held, counts=counts, streams=streams)
                 return await run(request, context)
 
         async def many(request: Any, context: Any) -> Any:
             with contextlib.ExitStack() as held:
-                await self._admit(context, held, streams=streams)
+                await self._admit(context, held, counts=counts, streams=streams)
                 async with aclosing(run(request, context)) as responses:
                     async for response in responses:
                         yield response
 
         return behave(handler, many if inspect.isasyncgenfunction(run) else one)
 
-    async def _admit(self, context: Any, held: contextlib.ExitStack, *, streams: bool) -> None:
+    async def _admit(
+        self, context: Any, held: contextlib.ExitStack, *, counts: bool, streams: bool
+    ) -> None:
         admitted = caller.get(None)  # health has none: it is open to all
         tenant = admitted.sees if admitted else None
         if tenant is None:
             return
         try:
-            self._quotas.take_request(tenant)
+            if counts:
+                self._quotas.take_request(tenant)
             if streams:
                 held.enter_context(self._quotas.stream(tenant))
         except Refusal as refusal:

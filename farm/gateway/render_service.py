@@ -29,6 +29,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
 from farm.gateway.roster import Roster
 from farm.gateway.traces import Traces
+from farm.gateway.thumbnails import Thumbnails
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs import trace_context
@@ -85,6 +86,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         self._webhooks = webhooks
         self._share_cache = share_cache
         self._decoders = asyncio.Semaphore(limits.concurrent_image_decodes)
+        self._thumbnails = Thumbnails(store, self._decoders)
         self._stopping = False
 
     def stop(self) -> None:
@@ -116,8 +118,13 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def DownloadImage(  # noqa: N802
         self, request: pb.DownloadImageRequest, context: Context
     ) -> AsyncGenerator[pb.DownloadImageResponse, None]:
-        """An image's bytes."""
+        """An image's bytes, or those of a small JPEG of it."""
         sha256 = names.image_sha256(request.name)
+        if request.thumbnail_px:
+            small = await self._thumbnails.get(sha256, request.thumbnail_px, who().sees)
+            self._metrics.bytes_out.inc(len(small))
+            yield pb.DownloadImageResponse(data=small)
+            return
         await intake.find_image(self._store, sha256, who().sees)
         try:
             async for data in self._store.blobs.read(image_key(sha256)):

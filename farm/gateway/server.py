@@ -46,6 +46,7 @@ from farm.store.tenants import TENANTS
 from farm.store.tokens import TOKENS
 from farm.store.workers import WORKERS
 from farm.web.app import Web
+from farm.web.farm import FURTHER_CALL
 from svdfarm.v1 import (
     render_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -123,7 +124,7 @@ class Gateway:
         self._servers: list[grpc.aio.Server] = []
         self._http: HttpServer | None = None
         self._private = PrivateEndpoint()
-        self._web = Web(self._private.target)
+        self._web = Web(self._private.target, config.public_url)
         self._tasks: list[asyncio.Task[None]] = []
         self._serving = False
         self.address = config.address
@@ -150,7 +151,7 @@ class Gateway:
         limits = self._config.limits
         users = self._new_server(limits.streams_per_connection)
         # All that comes over HTTP comes by a few connections here.
-        private = self._new_server(limits.concurrent_rpcs)
+        private = self._new_server(limits.concurrent_rpcs, uncounted=FURTHER_CALL)
         for server in (users, private):
             self._serve_users(server)
         session_server = users
@@ -262,13 +263,15 @@ class Gateway:
         )
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
-    def _new_server(self, streams_per_connection: int) -> grpc.aio.Server:
+    def _new_server(
+        self, streams_per_connection: int, uncounted: str | None = None
+    ) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
             interceptors=[
                 self._calls,
                 Auth(self._keyring),
-                Limited(self._quotas),
+                Limited(self._quotas, uncounted),
                 TracedCalls(),
                 DecodedRequests(),
             ],

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import grpc.aio
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,7 +19,7 @@ from farm.web.guard import Guard
 from farm.web.live.topic import Hub
 from farm.web.pages.acts import Acts
 from farm.web.pages.routes import Pages
-from farm.web.refusals import Refused
+from farm.web.refusals import ENDINGS
 from farm.web.videos.openapi import openapi
 from farm.web.videos.routes import Videos
 
@@ -42,10 +40,11 @@ _HEADERS = {
 class Web:
     """The pages and the API over one farm."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, public_url: str | None = None) -> None:
+        """`public_url` is where browsers find the pages, if not where the requests come to."""
         self._farm = Farm(target)
         self._hub = Hub()
-        pages = Pages(self._farm, self._hub)
+        pages = Pages(self._farm, self._hub, public_url)
         self.app = Starlette(
             routes=[
                 Mount("/v1", Videos(self._farm).app()),
@@ -54,13 +53,15 @@ class Web:
                 *pages.routes(),
                 *Acts(pages).routes(),
             ],
-            middleware=[Middleware(Headers), Middleware(Guard), Middleware(SameOrigin)],
-            exception_handlers={
-                Refused: pages.refuse,
-                grpc.aio.AioRpcError: pages.refuse,
-                HTTPException: pages.refuse,
-            },
+            middleware=[
+                Middleware(Headers),
+                Middleware(Guard),
+                Middleware(SameOrigin, public_url=public_url),
+            ],
+            exception_handlers=dict.fromkeys(ENDINGS, pages.refuse),
         )
+
+        self.app.router.redirect_slashes = False  # it would name the host that a proxy asks for
 
     def stop(self) -> None:
         """Ends the answers that would go on for ever."""
@@ -98,11 +99,13 @@ class SameOrigin:
     """Refuses, with 403, what a page of another site has a browser change here.
 
     Browsers say which page a POST comes from; programs do not, and below /v1 a cookie is worth
-    nothing.
+    nothing. Ours are those of the very host that is asked, and of `public_url`: behind a proxy the
+    farm may be asked by another name.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, public_url: str | None) -> None:
         self._app = app
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -110,19 +113,21 @@ class SameOrigin:
             headers = Request(scope).headers
             origin = headers.get("origin")
             of_program = origin is None and scope["path"].startswith("/v1/")
-            if not of_program and _site(origin or "") != headers.get("host"):
+            if not of_program and not self._is_ours(origin or "", headers.get("host")):
                 refused = PlainTextResponse(
                     f"Origin is {(origin or '')[:100]!r}, and this farm is "
-                    f"{headers.get('host', '')!r}: pages of other sites change nothing here\n",
+                    f"{self._public_url or headers.get('host', '')!r}: pages of other sites change "
+                    "nothing here. Behind a proxy, --public-url says where the page is\n",
                     403,
                 )
                 await refused(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-
-def _site(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # such as http://[
-        return None
+    def _is_ours(self, origin: str, host: str | None) -> bool:
+        if origin and origin == self._public_url:
+            return True
+        try:
+            return urlsplit(origin).netloc == host
+        except ValueError:  # such as http://[
+            return False

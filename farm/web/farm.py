@@ -1,4 +1,8 @@
-"""The way from HTTP to the farm: its own gRPC, called as whoever asked over HTTP."""
+"""The way from HTTP to the farm: its own gRPC, called as whoever asked over HTTP.
+
+What one request takes is one request of its tenant's quota, however many calls it is, and so is a
+page that stays open: its first call counts, the others say that they are further ones.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import grpc
 import grpc.aio
 
+from farm.web.limits import Slots
 from svdfarm import tracing
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc, resources_pb2, worker_service_pb2_grpc
@@ -19,9 +24,11 @@ if TYPE_CHECKING:
 
     Watch = grpc.aio.UnaryStreamCall[pb.WatchJobRequest, pb.WatchJobResponse]
 
+FURTHER_CALL = "svdfarm-further-call"  # metadata, which only the web side's own server believes
 CALL_LIMIT_S = 60.0
 CHUNK_BYTES = 256 * 2**10
 _MESSAGE_BYTES = 20 * 2**20
+_SENT_AT_ONCE = 100  # each that nobody reads holds some 2 MiB in the buffers on its way
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -36,6 +43,7 @@ class Farm:
 
     def __init__(self, target: str) -> None:
         self._target = target
+        self._sent = Slots(_SENT_AT_ONCE)
 
     @cached_property
     def _channels(self) -> Channels:  # belong to the event loop of their first call
@@ -50,7 +58,7 @@ class Farm:
 
     def calls(self, token: str | None) -> Calls:
         """What the owner of `token` can ask."""
-        return Calls(self._channels, token)
+        return Calls(self._channels, self._sent, token)
 
     async def close(self) -> None:
         """Ends every call."""
@@ -70,8 +78,10 @@ class Channels:
 class Calls:
     """The services, with one caller's token."""
 
-    def __init__(self, channels: Channels, token: str | None) -> None:
-        self._token = token
+    def __init__(self, channels: Channels, sent: Slots, token: str | None) -> None:
+        self._sent = sent
+        self.token = token
+        self._called = False
         self.render = _render(channels.asking)
         self._watching = _render(channels.watching)
         self._sending = _render(channels.sending)
@@ -80,19 +90,22 @@ class Calls:
             worker_service_pb2_grpc.WorkerServiceStub(cast(Any, channels.asking)),
         )
 
-    @property
-    def metadata(self) -> tracing.Metadata:
-        """What a call carries, by the request that it is made for."""
-        authorization = (("authorization", f"Bearer {self._token}"),) if self._token else ()
-        return (*authorization, *tracing.headers())
-
     def watch(self, request: pb.WatchJobRequest) -> Watch:
         """What changes in a job, until it has ended. Whoever reads it cancels it."""
-        return self._watching.WatchJob(request, metadata=self.metadata)
+        return self._watching.WatchJob(request, metadata=self._metadata())
+
+    def _metadata(self) -> tracing.Metadata:
+        told = list(tracing.headers())
+        if self.token:
+            told.append(("authorization", f"Bearer {self.token}"))
+        if self._called:
+            told.append((FURTHER_CALL, "1"))
+        self._called = True
+        return tuple(told)
 
     async def ask(self, method: Callable[..., Awaitable[A]], request: object) -> A:
         """The answer of a method with one. Raises grpc.aio.AioRpcError."""
-        return await method(request, metadata=self.metadata, timeout=CALL_LIMIT_S)
+        return await method(request, metadata=self._metadata(), timeout=CALL_LIMIT_S)
 
     async def check(self) -> None:
         """Raises AioRpcError for who may not list jobs: such as nobody's token."""
@@ -102,32 +115,29 @@ class Calls:
         """Stores an image."""
         requests = (pb.UploadImageRequest(data=part) async for part in parts)
         return await self.render.UploadImage(
-            cast(Any, requests), metadata=self.metadata, timeout=CALL_LIMIT_S
+            cast(Any, requests), metadata=self._metadata(), timeout=CALL_LIMIT_S
         )
 
     async def download(self, video: str, first: int, end: int) -> AsyncGenerator[bytes]:
-        """The bytes of a video from `first` on and before `end`."""
-        request = pb.DownloadVideoRequest(name=video, offset_bytes=first)
-        call = self._sending.DownloadVideo(request, metadata=self.metadata)
-        left = end - first
-        try:
-            async for part in call:
-                yield part.data[:left]
-                left -= len(part.data)
-                if left <= 0:
-                    break
-        finally:
-            call.cancel()
+        """The bytes of a video from `first` on and before `end`. Raises Refused, 503."""
+        async with self._sent.take():
+            request = pb.DownloadVideoRequest(name=video, offset_bytes=first)
+            call = self._sending.DownloadVideo(request, metadata=self._metadata())
+            left = end - first
+            try:
+                async for part in call:
+                    yield part.data[:left]
+                    left -= len(part.data)
+                    if left <= 0:
+                        break
+            finally:
+                call.cancel()
 
-    async def image(self, name: str) -> AsyncGenerator[bytes]:
-        """An image file as it was uploaded, piece by piece."""
-        request = pb.DownloadImageRequest(name=name)
-        call = self._sending.DownloadImage(request, metadata=self.metadata)
-        try:
-            async for part in call:
-                yield part.data
-        finally:
-            call.cancel()
+    async def thumbnail(self, image: str, side_px: int) -> bytes:
+        """An image as a JPEG that is no wider and no higher."""
+        request = pb.DownloadImageRequest(name=image, thumbnail_px=side_px)
+        call = self._sending.DownloadImage(request, metadata=self._metadata(), timeout=CALL_LIMIT_S)
+        return b"".join([part.data async for part in call])
 
     async def first_shots(self, jobs: list[resources_pb2.Job]) -> list[resources_pb2.Shot]:
         """The first shot of each job; none for a job that was deleted in between."""

@@ -59,8 +59,8 @@ class Slots:
         except TimeoutError:
             raise Refused(
                 503,
-                f"the farm reads {self._count} requests with images at a time, and all of them "
-                "are under way; send it again",
+                f"the farm has {self._count} of these under way, as many as it does at a time; "
+                "send it again",
                 "busy",
             ) from None
         try:

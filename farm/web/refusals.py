@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,6 +11,8 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 _CODE = grpc.StatusCode
 _HTTP: Mapping[grpc.StatusCode, int] = {
@@ -55,6 +57,30 @@ def invalid(param: str, description: str, code: str = "invalid_value") -> Refuse
 def unknown(kind: str, name: str) -> Refused:
     """404 for something that is not there."""
     return Refused(404, f"there is no {kind} {name[:100]!r} here", "not_found")
+
+
+def refused_by(error: Exception) -> Refused:
+    """What each error that a route may end with says, in HTTP's words."""
+    match error:
+        case Refused():
+            return error
+        case grpc.aio.AioRpcError():
+            return of_farm(error)
+        case HTTPException():
+            return Refused(error.status_code, error.detail, error.detail.lower().replace(" ", "_"))
+        case ClientDisconnect():  # nobody reads the answer; 499 is nginx's word in logs and metrics
+            return Refused(499, "the caller left before its body had come", "client_left")
+        case _:
+            raise error
+
+
+# What a route may end with, besides an answer.
+ENDINGS: Sequence[type[Exception]] = (
+    Refused,
+    grpc.aio.AioRpcError,
+    HTTPException,
+    ClientDisconnect,
+)
 
 
 def of_farm(error: grpc.aio.AioRpcError) -> Refused:

@@ -41,6 +41,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_QUALITY = 82
 _CONVERTED = ("RGB", "L", "CMYK")  # the modes that a colour profile can be of
 
 
@@ -62,13 +63,21 @@ def decode(data: bytes, kind: ImageKind) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
+def thumbnail(image: Image.Image, side_px: int) -> bytes:
+    """A small one, as a JPEG; of one that is small already, its own size."""
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY, progressive=True)
+    return file.getvalue()
+
+
 def warm_up() -> None:
     """Decodes one image of each kind: what Pillow loads late is loaded then."""
     profile = _SRGB.tobytes()
     for kind, mode in zip(ImageKind, ("CMYK", "I;16", "RGB"), strict=True):
         file = io.BytesIO()
         Image.new(mode, (8, 8)).save(file, kind, icc_profile=profile, exif=bytes(Image.Exif()))
-        decode(file.getvalue(), kind)
+        thumbnail(decode(file.getvalue(), kind), 4)
 
 
 def _orientation(file: ImageFile.ImageFile) -> int:

@@ -65,13 +65,15 @@ def _be_decoder(connection: int, parent_pid: int, *, filtered: bool) -> None:
 
 
 def _answer(question: bytes) -> list[bytes]:
-    number, pixels, size_bytes = wire.QUESTION.unpack_from(question)
+    number, pixels, side_px, size_bytes = wire.QUESTION.unpack_from(question)
     data = question[wire.QUESTION.size :]
     if len(data) != size_bytes:
         raise ValueError("the image has not come whole")
     try:
         image = decoder.decode(data, list(ImageKind)[number])
         head = wire.PICTURE.pack(wire.GOOD, *image.size)
+        if side_px:
+            return [head, decoder.thumbnail(image, side_px)]
         return [head, image.tobytes()] if pixels else [head]
     except MemoryError:
         why = f"it takes more than {wire.MEMORY_BYTES >> 20} MiB of memory"

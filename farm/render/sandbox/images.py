@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from farm.container.image import MAX_IMAGE_BYTES, read_header
+from farm.container.image import MAX_IMAGE_BYTES, ImageHeader, read_header
 from farm.container.parts import Size
 from farm.container.reading import Torn
 from farm.render.errors import ImageRejected
@@ -24,15 +24,23 @@ def decode_image(source: bytes | Path) -> Decoded:
     return _decode(source, pixels=True)
 
 
+def make_thumbnail(data: bytes, side_px: int) -> bytes:
+    """A JPEG of an image, no wider and no higher than `side_px`. Blocks, and raises alike."""
+    return POOL.thumbnail(data, _header(data), side_px)
+
+
 def _decode(
     source: bytes | Path, *, pixels: bool, cancellation: Cancellation | None = None
 ) -> Decoded:
     data = _read(source) if isinstance(source, Path) else source
+    return POOL.decode(data, _header(data), pixels=pixels, cancellation=cancellation)
+
+
+def _header(data: bytes) -> ImageHeader:
     try:
-        header = read_header(data)
+        return read_header(data)
     except Torn as error:
         raise ImageRejected(f"The image {error}.") from error
-    return POOL.decode(data, header, pixels=pixels, cancellation=cancellation)
 
 
 def _read(path: Path) -> bytes:

@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from farm.container.image import ImageHeader, ImageKind
+from farm.container.image import ImageHeader, ImageKind, read_header
 from farm.container.parts import Size
+from farm.container.reading import Torn
 from farm.render.errors import ImageRejected, SandboxUnavailable
 from farm.render.sandbox import wire
 
@@ -27,6 +29,8 @@ _END_LIMIT_S = 5.0  # beyond the decoder's own limit
 _IDLE_LIMIT = 4
 _BREAKS = "breaks its decoder"
 _SLOW = (signal.SIGXCPU, signal.SIGKILL)
+T = TypeVar("T")
+
 _START = """
 import socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
@@ -121,11 +125,8 @@ class _Forker:
                 f"The process that decodes images does not start: {told}. See `farm doctor`."
             ) from None
 
-    def decode(self, data: bytes, header: ImageHeader, *, pixels: bool) -> bytes:
+    def ask(self, head: bytes, data: bytes, limit: int) -> bytes:
         """The answer of a process that ended as it should. Raises ImageRejected, _Broken."""
-        width, height = header.size
-        limit = wire.PICTURE.size + (3 * width * height if pixels else wire.WHY_LIMIT_BYTES)
-        head = wire.QUESTION.pack(list(ImageKind).index(header.kind), pixels, len(data))
         deadline = time.monotonic() + wire.WALL_S + _END_LIMIT_S
         ours, theirs = socket.socketpair()
         with ours:
@@ -207,13 +208,39 @@ class Pool:
 
         Raises ImageRejected, SandboxUnavailable, DecodeCancelled.
         """
-        cancellation = cancellation or Cancellation()
+        width, height = header.size
+        return self._decode(
+            wire.QUESTION.pack(_number(header), pixels, 0, len(data)),
+            data,
+            wire.PICTURE.size + (3 * width * height if pixels else wire.WHY_LIMIT_BYTES),
+            lambda answer: _read_picture(answer, header, pixels=pixels),
+            cancellation or Cancellation(),
+        )
+
+    def thumbnail(self, data: bytes, header: ImageHeader, side_px: int) -> bytes:
+        """A JPEG of the picture, no wider and no higher than `side_px`. Blocks and raises alike."""
+        return self._decode(
+            wire.QUESTION.pack(_number(header), False, side_px, len(data)),
+            data,
+            wire.PICTURE.size + wire.WHY_LIMIT_BYTES + 3 * side_px * side_px,
+            lambda answer: _read_thumbnail(answer, header, side_px),
+            Cancellation(),
+        )
+
+    def _decode(
+        self,
+        head: bytes,
+        data: bytes,
+        limit: int,
+        read: Callable[[bytes], T],
+        cancellation: Cancellation,
+    ) -> T:
         forker = self._take()
         trusted = False
         try:
             with cancellation.ending_with(forker.kill):
-                answer = forker.decode(data, header, pixels=pixels)
-            decoded = _read_answer(answer, header, pixels=pixels)
+                answer = forker.ask(head, data, limit)
+            decoded = read(answer)
             trusted = True
         except ImageRejected:
             trusted = True
@@ -265,8 +292,32 @@ class Pool:
         forker.end()
 
 
-def _read_answer(answer: bytes, header: ImageHeader, *, pixels: bool) -> Decoded:
+def _number(header: ImageHeader) -> int:
+    return list(ImageKind).index(header.kind)
+
+
+def _read_picture(answer: bytes, header: ImageHeader, *, pixels: bool) -> Decoded:
     """What was answered, if it fits the header. Raises ImageRejected, _Broken."""
+    size, content = _read_answer(answer, header)
+    if len(content) != (3 * size[0] * size[1] if pixels else 0):
+        raise _Broken(_BREAKS)
+    return Decoded(size, content)
+
+
+def _read_thumbnail(answer: bytes, header: ImageHeader, side_px: int) -> bytes:
+    """The same for a small one, which is a whole JPEG."""
+    _, content = _read_answer(answer, header)
+    try:
+        small = read_header(content)
+    except Torn as error:
+        raise _Broken(_BREAKS) from error
+    if small.kind is not ImageKind.JPEG or max(small.size) > side_px:
+        raise _Broken(_BREAKS)
+    return content
+
+
+def _read_answer(answer: bytes, header: ImageHeader) -> tuple[Size, bytes]:
+    """The picture's size, and what else was answered. Raises ImageRejected, _Broken."""
     if answer.startswith(wire.BAD):
         why = answer[1 : 1 + wire.WHY_LIMIT_BYTES].decode(errors="replace")
         told = "".join(letter for letter in why if letter.isprintable())
@@ -274,10 +325,9 @@ def _read_answer(answer: bytes, header: ImageHeader, *, pixels: bool) -> Decoded
     if len(answer) < wire.PICTURE.size or not answer.startswith(wire.GOOD):
         raise _Broken(_BREAKS)
     _, width, height = wire.PICTURE.unpack_from(answer)
-    expected = wire.PICTURE.size + (3 * width * height if pixels else 0)
-    if sorted((width, height)) != sorted(header.size) or len(answer) != expected:
+    if sorted((width, height)) != sorted(header.size):
         raise _Broken(_BREAKS)
-    return Decoded((width, height), answer[wire.PICTURE.size :])
+    return (width, height), answer[wire.PICTURE.size :]
 
 
 POOL = Pool()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 
-QUESTION = struct.Struct("!B?I")  # kind, are the pixels wanted, how many bytes; then the bytes
-PICTURE = struct.Struct("!cII")  # GOOD, width, height; then rows of red, green and blue, if wanted
+# Kind, are the pixels wanted, or a JPEG with sides of at most so many (0: none), how many bytes
+# there are; then the bytes.
+QUESTION = struct.Struct("!B?HI")
+PICTURE = struct.Struct("!cII")  # GOOD, width, height; then rows of RGB or a JPEG, if wanted
 GOOD, BAD = b"+", b"-"  # after BAD: why, as UTF-8
 WHY_LIMIT_BYTES = 400
 STATUS = struct.Struct("!i")  # how the process ended, as os.waitpid tells

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from zlib import crc32
 
 from farm.web.farm import Calls
 from farm.web.live.topic import Fragment, Topic
 from farm.web.pages.html import Html
+from farm.web.plots.history import History, Seen
+from farm.web.plots.svg import bars, line
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2, worker_service_pb2
 
 JOBS_A_PAGE = 25
 _LIST_EVERY_S = 1.0
+_PLOTS_EVERY_S = 10.0
 _WORKERS_EVERY_S = 2.0
 _ENDED_EVERY_S = 3.0
 _STEPS_OF_SHOTS = 50  # jobs of more show their progress by shots, not by steps
@@ -38,13 +42,17 @@ async def follow_job(topic: Topic, calls: Calls, name: str, html: Html) -> None:
         await _requeued(calls, name, html)
 
 
-async def follow_jobs(topic: Topic, calls: Calls, html: Html) -> None:
-    """The newest page of the list."""
+async def follow_jobs(topic: Topic, calls: Calls, history: History, html: Html) -> None:
+    """The newest page of the list, and the plots beside it."""
+    plotted_s = -_PLOTS_EVERY_S
     while True:
         page = await calls.ask(calls.render.ListJobs, pb.ListJobsRequest(page_size=JOBS_A_PAGE))
         for row in [await row_of(calls, job, html) for job in reversed(page.jobs)]:
             topic.put(row)
-        there = {f"job-{html.id(job.name)}" for job in page.jobs}
+        if time.monotonic() - plotted_s >= _PLOTS_EVERY_S:
+            topic.put(plots_fragment(await history.look(calls), html))
+            plotted_s = time.monotonic()
+        there = {f"job-{html.id(job.name)}" for job in page.jobs} | {"plots"}
         for gone in set(topic.ids) - there:
             topic.drop(gone)
         await asyncio.sleep(_LIST_EVERY_S)
@@ -77,6 +85,15 @@ async def row_of(calls: Calls, job: resources_pb2.Job, html: Html) -> Fragment:
         version,
         lambda: html.part("job_row", job=job, image=image, percent=done, version=version),
         into="jobs",
+    )
+
+
+def plots_fragment(seen: Seen, html: Html) -> Fragment:
+    """The last hour."""
+    version = str(crc32(repr(seen).encode()))
+    drawn = {"queue": line(seen.waiting), "throughput": bars(seen.done)}
+    return Fragment(
+        "plots", version, lambda: html.part("plots", seen=seen, version=version, **drawn)
     )
 
 

@@ -16,7 +16,7 @@ from farm.web.farm import CHUNK_BYTES
 from farm.web.limits import FIELD_BYTES, BodyLimit, Slots, reading
 from farm.web.pages.routes import Pages
 from farm.web.pages.sweep import read_settings
-from farm.web.refusals import Refused, invalid, of_farm
+from farm.web.refusals import Refused, invalid, refused_by
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2, worker_service_pb2
 
@@ -54,7 +54,7 @@ class Acts:
                     )
                 job = await self._submit(request, form)
         except (Refused, grpc.aio.AioRpcError) as error:
-            refused = error if isinstance(error, Refused) else of_farm(error)
+            refused = refused_by(error)
             if refused.http_status == 401:
                 raise
             given = {name: value for name, value in form.items() if isinstance(value, str)}

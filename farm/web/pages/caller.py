@@ -22,12 +22,15 @@ def readable(token: str) -> str | None:
 
 
 def sign_in(response: Response, request: Request, token: str) -> None:
-    """Keeps the token where no script reads it, and no page of another site sends it."""
+    """Keeps the token where no script reads it, and no page of another site sends it.
+
+    The Origin, which is ours by now, tells how the browser came: a proxy may have ended its TLS.
+    """
     response.set_cookie(
         COOKIE,
         token,
         path="/",
-        secure=request.url.scheme == "https",
+        secure=request.headers.get("origin", "").startswith("https://"),
         httponly=True,
         samesite="strict",
     )

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import grpc
 import grpc.aio
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -31,10 +30,9 @@ from farm.web.live.topic import Hub
 from farm.web.pages.caller import readable, sign_in, sign_out, token_of
 from farm.web.pages.html import Html
 from farm.web.pages.sweep import differing
-from farm.web.pages.thumbs import send_image
+from farm.web.pages.thumbs import send_thumbnail
 from farm.web.plots.history import History
-from farm.web.plots.svg import bars, line
-from farm.web.refusals import Refused, of_farm, unknown
+from farm.web.refusals import Refused, refused_by, unknown
 from farm.web.sending import send_video
 from farm.web.videos.openapi import openapi
 from svdfarm.v1 import render_service_pb2 as pb
@@ -51,8 +49,9 @@ _SHORT = Middleware(BodyLimit, limit_bytes=16 * 2**10)  # of anybody: no token i
 class Pages:
     """Every page over a farm."""
 
-    def __init__(self, farm: Farm, hub: Hub) -> None:
+    def __init__(self, farm: Farm, hub: Hub, public_url: str | None = None) -> None:
         self._farm = farm
+        self._public_url = public_url
         self._hub = hub
         self._html = Html()
         self._history = History()
@@ -63,12 +62,11 @@ class Pages:
             Route("/", self.jobs),
             Route("/jobs/{job}", self.job),
             Route("/jobs/{job}/shots/{number:int}/video", self.video, methods=["GET", "HEAD"]),
-            Route("/images/{sha256}/thumb", self.thumb),
+            Route("/images/{sha256}/{side_px:int}.jpg", self.thumb),
             Route("/gallery", self.gallery),
             Route("/compare", self.compare),
             Route("/workers", self.workers),
             Route("/docs", self.docs),
-            Route("/plots", self.plots),
             Route("/signin", self.ask_token),
             Route("/signin", self.take_token, methods=["POST"], middleware=[_SHORT]),
             Route("/signout", self.sign_out, methods=["POST"]),
@@ -141,8 +139,11 @@ class Pages:
         return await send_video(request, calls, shot)
 
     async def thumb(self, request: Request) -> Response:
-        """An image, for the page to show small."""
-        return await send_image(self.calls(request), f"images/{request.path_params['sha256']}")
+        """An image, small."""
+        path = request.path_params
+        return await send_thumbnail(
+            self.calls(request), f"images/{path['sha256']}", path["side_px"]
+        )
 
     async def gallery(self, request: Request) -> Response:
         """The newest videos."""
@@ -176,17 +177,8 @@ class Pages:
 
     async def docs(self, request: Request) -> Response:
         """The API, for people."""
-        return self._page(request, "docs", title="API", api=openapi())
-
-    async def plots(self, request: Request) -> Response:
-        """Queue and throughput of the last hour; asked for by the page once it stands."""
-        seen = await self._history.look(self.calls(request), token_of(request))
-        told = {
-            "queue": line(seen.waiting),
-            "throughput": bars(seen.done),
-            "seen": seen,
-        }
-        return HTMLResponse(self._html.page("plots", **told))
+        url = f"{self._public_url or 'http://HOST:PORT'}/v1"
+        return self._page(request, "docs", title="API", api=openapi(), url=url)
 
     async def ask_token(self, request: Request) -> Response:
         """The page to sign in with."""
@@ -202,7 +194,7 @@ class Pages:
             calls = self._farm.calls(token)
             await calls.check()
         except (grpc.aio.AioRpcError, Refused) as error:
-            refused = error if isinstance(error, Refused) else of_farm(error)
+            refused = refused_by(error)
             return self._page(
                 request,
                 "signin",
@@ -229,7 +221,8 @@ class Pages:
         await calls.check()
         return _events(
             self._hub.read(
-                (token_of(request), "jobs"), lambda topic: follow_jobs(topic, calls, self._html)
+                (calls.token, "jobs"),
+                lambda topic: follow_jobs(topic, calls, self._history, self._html),
             )
         )
 
@@ -240,7 +233,7 @@ class Pages:
         await calls.ask(calls.worker.ListWorkers, ask)
         return _events(
             self._hub.read(
-                (token_of(request), "workers"),
+                (calls.token, "workers"),
                 lambda topic: follow_workers(topic, calls, self._html),
             )
         )
@@ -255,7 +248,7 @@ class Pages:
             raise Refused(400, "first and last are numbers of shots", "invalid_value") from error
         return _events(
             self._hub.read(
-                (token_of(request), name),
+                (calls.token, name),
                 lambda topic: follow_job(topic, calls, name, self._html),
                 lambda fragment: not fragment.number or first <= fragment.number <= last,
             )
@@ -263,16 +256,8 @@ class Pages:
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         """A page that says why there is none, or the way to sign in."""
-        match error:
-            case grpc.aio.AioRpcError():
-                refused = of_farm(error)
-            case HTTPException():
-                refused = Refused(error.status_code, error.detail, "")
-            case Refused():
-                refused = error
-            case _:
-                raise error
-        reading = request.method == "GET" and not request.url.path.startswith(("/live", "/plots"))
+        refused = refused_by(error)
+        reading = request.method == "GET" and not request.url.path.startswith("/live")
         if refused.http_status == 401 and reading:
             wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/signin?next={quote(wanted)}", 303)

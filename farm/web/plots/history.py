@@ -50,10 +50,10 @@ class History:
         self._views: OrderedDict[str | None, _Of] = OrderedDict()
         self._attempts: OrderedDict[tuple[str, int], list[resources_pb2.Attempt]] = OrderedDict()
 
-    async def look(self, calls: Calls, token: str | None) -> Seen:
-        """What the owner of `token` sees, at most some seconds old. Raises AioRpcError."""
-        view = self._views.setdefault(token, _Of())
-        self._views.move_to_end(token)
+    async def look(self, calls: Calls) -> Seen:
+        """What the caller sees, at most some seconds old. Raises AioRpcError."""
+        view = self._views.setdefault(calls.token, _Of())
+        self._views.move_to_end(calls.token)
         while len(self._views) > 100:
             self._views.popitem(last=False)
         async with view.lock:

@@ -1,4 +1,4 @@
-// What every page does: times in the reader's own zone, live parts, plots, a question before deleting.
+// What every page does: times in the reader's own zone, live parts, a question before deleting.
 
 function localTimes(root) {
   const now = new Date();
@@ -79,14 +79,6 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-const plots = document.querySelector("[data-plots]");
-
-async function draw() {
-  if (document.hidden) return;
-  const answer = await fetch(plots.dataset.plots).catch(() => null);
-  if (answer?.ok) plots.innerHTML = await answer.text();
-}
-
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
@@ -137,7 +129,3 @@ picked();
 clips(document);
 localTimes(document);
 listen();
-if (plots) {
-  draw();
-  setInterval(draw, 10000);
-}

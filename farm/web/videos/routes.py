@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import grpc.aio
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,7 +18,7 @@ from starlette.routing import Route
 from farm.web.farm import Calls, Farm
 from farm.web.limits import BodyLimit
 from farm.web.pages.caller import readable
-from farm.web.refusals import Refused, invalid, of_farm, unknown
+from farm.web.refusals import ENDINGS, Refused, invalid, refused_by, unknown
 from farm.web.sending import RangeRefused, send_video
 from farm.web.videos.body import BODY_LIMIT_BYTES, Bodies
 from farm.web.videos.fields import read_params
@@ -57,12 +56,7 @@ class Videos:
                 Route("/videos/{id}/content", self.content, methods=["GET", "HEAD"]),
             ],
             middleware=[Middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)],
-            exception_handlers={
-                Refused: _refuse,
-                grpc.aio.AioRpcError: _refuse,
-                HTTPException: _refuse,
-                Exception: _fail,
-            },
+            exception_handlers=dict.fromkeys(ENDINGS, _refuse) | {Exception: _fail},
         )
 
     async def create(self, request: Request) -> Response:
@@ -233,12 +227,7 @@ async def _fail(request: Request, _: Exception) -> Response:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    refused = error
-    if isinstance(error, grpc.aio.AioRpcError):
-        refused = of_farm(error)
-    elif isinstance(error, HTTPException):
-        refused = Refused(error.status_code, error.detail, error.detail.lower().replace(" ", "_"))
-    assert isinstance(refused, Refused)
+    refused = refused_by(error)
     status = refused.http_status
     told = {
         "message": refused.message,

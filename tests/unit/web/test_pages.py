@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-import random
+import io
+import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import grpc
 import httpx2
 import pytest
 from PIL import Image
+from sqlalchemy import Connection, select
 
 import farm
 from farm.gateway.server import Gateway
+from farm.store import schema
 from farm.web.pages.sweep import read_settings
 from farm.web.refusals import Refused
 from svdfarm.v1 import render_service_pb2 as pb
@@ -40,6 +43,17 @@ def _own(http: httpx2.Client) -> dict[str, str]:
 def _submit(http: httpx2.Client, *images: Path, **fields: str) -> httpx2.Response:
     files = [("image", (path.name, path.read_bytes())) for path in images]
     return http.post("/submit", data=fields, files=files, headers=_own(http))
+
+
+def _live_plots(http: httpx2.Client) -> str:
+    """What the page is told of the last hour."""
+    with http.stream("GET", "/live/jobs") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told = json.loads(line.removeprefix("data: "))
+                if told["id"] == "plots":
+                    return str(told["html"])
+    raise AssertionError("no plots")
 
 
 def test_every_page_allows_itself_alone(http: httpx2.Client) -> None:
@@ -166,8 +180,7 @@ def test_a_token_goes_into_a_cookie_and_out_again(tmp_path: Path) -> None:
         own = _own(http)
         answer = http.get("/gallery")
         assert (answer.status_code, answer.headers["location"]) == (303, "/signin?next=/gallery")
-        for path in ("/live/jobs", "/plots"):
-            assert http.get(path).status_code == 401
+        assert http.get("/live/jobs").status_code == 401
         for wrong in ("not this one, no", "ünicode of sixteen", ""):
             refused = http.post("/signin", data={"token": wrong}, headers=own)
             assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
@@ -210,39 +223,48 @@ def test_a_video_is_shown_where_there_is_one(rendering: httpx2.Client) -> None:
     assert (part.status_code, part.content) == (206, b"ftyp")
     assert rendering.get(path, headers={"range": "bytes=9999999-"}).status_code == 416
     thumb = rendering.get(rendering.get(f"/jobs/{job}").text.partition('poster="')[2].split('"')[0])
-    assert (thumb.headers["content-type"], thumb.content) == ("image/jpeg", ROCKET.read_bytes())
+    assert thumb.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(thumb.content)).size == (640, 427)
     told = rendering.get(f"/compare?shot=jobs/{job}/shots/1").text
     assert path in told
-    assert "<b>1</b> clip rendered" in rendering.get("/plots").text
+    assert "<b>1</b> clip rendered" in _live_plots(rendering)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP"])
-def test_an_image_is_shown_as_it_was_sent(
+def test_an_image_is_shown_small(
     http: httpx2.Client, caller: Caller, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "image"
-    Image.new("RGB", (64, 64), "red").save(path, kind)
+    Image.new("RGB", (2000, 1000), "red").save(path, kind)
     answer = _submit(http, path)
     (shot,) = caller.shots(answer.headers["location"].removeprefix("/"))
-    thumb = http.get(f"/{shot.image}/thumb")
-    assert (thumb.headers["content-type"], thumb.content) == (
-        f"image/{kind.lower()}",
-        path.read_bytes(),
-    )
-    assert thumb.headers["x-content-type-options"] == "nosniff"
-    assert http.get(f"/images/{'0' * 64}/thumb").status_code == 404
+    for side_px in (160, 640):
+        thumb = http.get(f"/{shot.image}/{side_px}.jpg")
+        assert thumb.headers["content-type"] == "image/jpeg"
+        assert thumb.headers["x-content-type-options"] == "nosniff"
+        assert "immutable" in thumb.headers["cache-control"]
+        assert len(thumb.content) < 8_000
+        assert Image.open(io.BytesIO(thumb.content)).size == (side_px, side_px // 2)
+    for missing in (f"/{shot.image}/161.jpg", f"/images/{'0' * 64}/160.jpg"):
+        assert http.get(missing).status_code == 404
 
 
-def test_a_large_image_has_a_drawing_in_its_place(
-    http: httpx2.Client, caller: Caller, tmp_path: Path
+def test_a_look_at_an_image_keeps_it_no_longer(
+    http: httpx2.Client, caller: Caller, gateway: Gateway
 ) -> None:
-    path = tmp_path / "noise.png"
-    Image.frombytes("RGB", (1000, 1000), random.Random(0).randbytes(3_000_000)).save(path)
-    answer = _submit(http, path)
-    (shot,) = caller.shots(answer.headers["location"].removeprefix("/"))
-    thumb = http.get(f"/{shot.image}/thumb")
-    assert (thumb.status_code, thumb.headers["location"]) == (307, "/static/large.svg")
-    assert http.get(thumb.headers["location"]).headers["content-type"] == "image/svg+xml"
+    job = caller.create(caller.shot())
+    (shot,) = caller.shots(job.name)
+
+    def wanted() -> list[float | None]:
+        def read(conn: Connection) -> list[float | None]:
+            tables = (schema.image, schema.image_owner)
+            return [conn.execute(select(table.c.want_time_s)).scalar_one() for table in tables]
+
+        return gateway._store.database.submit(read).result()
+
+    before = wanted()
+    assert http.get(f"/{shot.image}/640.jpg").status_code == 200
+    assert wanted() == before
 
 
 def test_no_module_that_serves_decodes_an_image() -> None:
@@ -282,4 +304,4 @@ def test_what_has_no_video_is_not_compared(http: httpx2.Client, caller: Caller) 
 
 def test_the_plots_tell_of_what_waits(http: httpx2.Client, caller: Caller) -> None:
     caller.create(caller.shot(), caller.shot("b"))
-    assert "<b>2</b> waiting" in http.get("/plots").text
+    assert "<b>2</b> waiting" in _live_plots(http)

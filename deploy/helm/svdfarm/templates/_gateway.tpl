@@ -1,3 +1,14 @@
+{{/* Where browsers find the page, if the chart can know it. */}}
+{{- define "svdfarm.publicUrl" -}}
+{{- with .Values.web -}}
+{{- if .publicUrl -}}
+{{- .publicUrl -}}
+{{- else if .ingress.enabled -}}
+{{- ternary "https" "http" (or .ingress.tls.existingSecret .ingress.tls.clusterIssuer | not | not) }}://{{ .ingress.host }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* The gateway's Pod, of a Deployment or a StatefulSet. */}}
 {{- define "svdfarm.gatewayPod" -}}
 {{- $name := include "svdfarm.fullname" . -}}
@@ -27,6 +38,12 @@ spec:
         - {name: FARM_DATA, value: /data}
         - {name: FARM_STALL_TIMEOUT, value: {{ .Values.gateway.stallTimeout | quote }}}
         - {name: FARM_DISK_RESERVE, value: {{ .Values.gateway.diskReserve | quote }}}
+        {{- with include "svdfarm.publicUrl" . }}
+        - {name: FARM_PUBLIC_URL, value: {{ . | quote }}}
+        {{- end }}
+        {{- with .Values.web.trustedProxies }}
+        - {name: FARM_TRUSTED_PROXIES, value: {{ join "," . | quote }}}
+        {{- end }}
         {{- with .Values.gateway.retention }}
         - {name: FARM_RETENTION, value: {{ . | quote }}}
         {{- end }}

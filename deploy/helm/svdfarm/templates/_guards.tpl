@@ -152,14 +152,22 @@
 {{- if and $closed (ne .Values.gateway.service.type "ClusterIP") -}}
 {{- fail (printf "gateway.service.type is %s, and the NetworkPolicy lets nobody in from outside this namespace: say who may come in networkPolicy.clients, such as [{ipBlock: {cidr: 10.0.0.0/8}}]." .Values.gateway.service.type) -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled $closed -}}
-{{- fail "ingress is enabled, and the NetworkPolicy lets nobody in from outside this namespace: name the ingress controller's namespace in networkPolicy.clients." -}}
+{{- range $name, $ingress := dict "ingress" .Values.ingress "web.ingress" .Values.web.ingress -}}
+{{- if and $ingress.enabled $closed -}}
+{{- fail (printf "%s is enabled, and the NetworkPolicy lets nobody in from outside this namespace: name the ingress controller's namespace in networkPolicy.clients." $name) -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
-{{- fail "ingress is enabled without a host; gRPC has no path to tell farms apart: set ingress.host." -}}
+{{- if and $ingress.enabled (not $ingress.host) -}}
+{{- fail (printf "%s is enabled without a host; no path tells farms apart: set %s.host." $name $name) -}}
 {{- end -}}
-{{- if and .Values.ingress.tls.existingSecret .Values.ingress.tls.clusterIssuer -}}
-{{- fail "ingress.tls.existingSecret and ingress.tls.clusterIssuer are both set; give one of them." -}}
+{{- if and $ingress.tls.existingSecret $ingress.tls.clusterIssuer -}}
+{{- fail (printf "%s.tls.existingSecret and %s.tls.clusterIssuer are both set; give one of them." $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled .Values.web.ingress.enabled (eq .Values.ingress.host .Values.web.ingress.host) -}}
+{{- fail (printf "ingress and web.ingress have the same host, %s, and both have every path of it: give the page a name of its own." .Values.ingress.host) -}}
+{{- end -}}
+{{- if and .Values.web.ingress.enabled .Values.monitoring.podMonitors.enabled (not .Values.monitoring.podMonitors.token.existingSecret) -}}
+{{- fail "web.ingress is enabled, and monitoring.podMonitors has no token: /metrics would be open to whoever finds the page. Name a Secret in monitoring.podMonitors.token.existingSecret." -}}
 {{- end -}}
 {{- $monitors := .Values.monitoring.podMonitors.enabled -}}
 {{- if and $monitors .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
@@ -184,8 +192,10 @@
 {{- if not (or $tls.enabled $tls.allowPlaintext .Values.networkPolicy.enabled) -}}
 {{- fail "without TLS and without NetworkPolicies every Pod of the cluster could read tokens and images: enable tls or networkPolicy, or say with tls.allowPlaintext that the network is safe by other means." -}}
 {{- end -}}
-{{- if and $tls.enabled .Values.ingress.enabled (not .Values.ingress.annotations) -}}
-{{- fail "ingress and tls are both enabled, and no annotation tells the controller that the gateway speaks TLS: set ingress.annotations, such as {nginx.ingress.kubernetes.io/backend-protocol: GRPCS}." -}}
+{{- range $name, $ingress := dict "ingress" .Values.ingress "web.ingress" .Values.web.ingress -}}
+{{- if and $tls.enabled $ingress.enabled (not $ingress.annotations) -}}
+{{- fail (printf "%s and tls are both enabled, and no annotation tells the controller that the gateway speaks TLS: set %s.annotations, such as {nginx.ingress.kubernetes.io/backend-protocol: %s}." $name $name (ternary "GRPCS" "HTTPS" (eq $name "ingress"))) -}}
+{{- end -}}
 {{- end -}}
 {{- $workers := .Values.token.worker.existingSecret -}}
 {{- if and $workers (eq $workers .Values.token.existingSecret) (eq .Values.token.worker.key .Values.token.key) -}}

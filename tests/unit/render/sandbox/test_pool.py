@@ -75,6 +75,29 @@ def test_one_forker_serves_image_after_image(pool: Pool) -> None:
     assert pids(pool) == forker
 
 
+def test_a_thumbnail_is_a_small_jpeg(pool: Pool) -> None:
+    small = read_header(pool.thumbnail(ROCKET, HEADER, 160))
+    assert (small.kind, small.size) == (ImageKind.JPEG, (160, 107))
+    assert read_header(pool.thumbnail(ROCKET, HEADER, 1000)).size == (640, 427)  # none is enlarged
+    forker = pids(pool)
+    with pytest.raises(ImageRejected, match="cannot be decoded"):
+        pool.thumbnail(b"no PNG", ImageHeader(ImageKind.PNG, (9, 9)), 160)
+    assert pids(pool) == forker
+
+
+HEAD = "os.write(0, b'+' + (640).to_bytes(4, 'big') + (427).to_bytes(4, 'big') + {0}); os._exit(0)"
+
+
+@pytest.mark.parametrize("small", ["b''", "b'no JPEG'", "data"])  # the last is larger than asked
+def test_a_thumbnail_that_is_none_is_not_believed(
+    pool: Pool, take_over: Attack, small: str
+) -> None:
+    take_over(HEAD.format(small))
+    with pytest.raises(ImageRejected, match="breaks its decoder"):
+        pool.thumbnail(ROCKET, HEADER, 400)
+    assert pids(pool) == []
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
