@@ -28,8 +28,8 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
 from farm.gateway.roster import Roster
-from farm.gateway.traces import Traces
 from farm.gateway.thumbnails import Thumbnails
+from farm.gateway.traces import Traces
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
 from farm.jobs import trace_context
