@@ -43,6 +43,7 @@ KEYS: Mapping[str, type] = {
     "workers": int,
     "model": str,
     "device": str,
+    "deterministic": bool,
     "tls_cert": str,
     "tls_key": str,
     "tls_client_ca": str,

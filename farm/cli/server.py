@@ -22,12 +22,14 @@ from farm.cli.server_options import (
     BindAddress,
     Data,
     Database,
+    Deterministic,
     Device,
     DirectUpload,
     Dtype,
     Engine,
     ForwardChunking,
     Http,
+    Memory,
     Model,
     ModelOffload,
     OpenMetrics,
@@ -78,6 +80,8 @@ def up(
     engine: Engine = "default",
     model_offload: ModelOffload = False,
     forward_chunking: ForwardChunking = False,
+    memory: Memory = "auto",
+    deterministic: Deterministic = False,
     worker_address: WorkerAddress = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -88,6 +92,7 @@ def up(
     """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    check_choice("--memory", memory, ("auto", "fast", "balanced", "low"))
     from farm.cli.supervisor import FarmProcesses, FarmSettings
     from svdfarm.target import SECURE
 
@@ -114,6 +119,8 @@ def up(
         engine=engine,
         model_offload=model_offload,
         forward_chunking=forward_chunking,
+        memory=memory,
+        deterministic=settings.get("deterministic", deterministic or None, False),
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
         tls=server_tls(settings, tls_cert, tls_key, tls_client_ca),
@@ -235,6 +242,8 @@ def worker(
     engine: Engine = "default",
     model_offload: ModelOffload = False,
     forward_chunking: ForwardChunking = False,
+    memory: Memory = "auto",
+    deterministic: Deterministic = False,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -252,6 +261,7 @@ def worker(
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    check_choice("--memory", memory, ("auto", "fast", "balanced", "low"))
     from farm.cli import connecting
     from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
@@ -290,6 +300,8 @@ def worker(
             engine=engine,
             model_offload=model_offload,
             forward_chunking=forward_chunking,
+            memory=memory,
+            deterministic=settings.get("deterministic", deterministic or None, False),
             ray_address=ray_address,
         )
         with running(wanted) as workers_:

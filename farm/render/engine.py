@@ -25,6 +25,7 @@ from farm.render.compile import CompileCache, Compiled, Shape, Tell, cache_key
 from farm.render.condition import condition
 from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
 from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
+from farm.render.determinism import is_deterministic
 from farm.render.errors import ImageRejected, ParamsRejected
 from farm.render.image import fit_image
 from farm.render.latent_colours import draw_preview, fit_colours
@@ -205,6 +206,7 @@ class Engine:
             "vector_instructions": torch.backends.cpu.get_cpu_capability(),
             "cuda": torch.version.cuda if on_gpu else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+            "deterministic": is_deterministic(),
             "model_offload": self.memory.model_offload,
             "values_at_once": self.memory.values_at_once,
         }
