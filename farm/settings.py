@@ -44,6 +44,7 @@ KEYS: Mapping[str, type] = {
     "model": str,
     "device": str,
     "deterministic": bool,
+    "attention": str,
     "tls_cert": str,
     "tls_key": str,
     "tls_client_ca": str,

@@ -302,6 +302,11 @@ def worker(
             forward_chunking=forward_chunking,
             memory=memory,
             deterministic=settings.get("deterministic", deterministic or None, False),
+            attention=check_choice(
+                "FARM_ATTENTION",
+                settings.get("attention", None, "auto"),
+                ("auto", "measured", "torch"),
+            ),
             ray_address=ray_address,
         )
         with running(wanted) as workers_:
@@ -348,10 +353,11 @@ def _model(model: str | None) -> str | None:
     return model
 
 
-def check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> None:
-    """Raises CommandFailed that names the flag."""
+def check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> str:
+    """What was given. Raises CommandFailed that names the flag."""
     if given not in allowed:
         raise CommandFailed(f"{flag} is {given!r}; allowed: {', '.join(allowed)}")
+    return given
 
 
 def _stop_on_signals() -> threading.Event:

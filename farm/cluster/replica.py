@@ -40,6 +40,7 @@ class WorkerConfig:
     forward_chunking: bool = False
     memory: str = "auto"  # or a name of farm.render.memory.PROFILES
     deterministic: bool = False
+    attention: str = "auto"  # or a word of farm.render.kernels.CHOICES
     threads: int | None = None  # None: torch's own choice, right for a worker with a GPU
     drain_s: float = 45.0
 
@@ -83,7 +84,7 @@ class Worker:
             asked = Memory(config.model_offload, config.forward_chunking)
             profile, memory = choose_memory(config.memory, asked, model.device)
             log.info("worker.memory", profile=profile, **dataclasses.asdict(memory))
-            engine = Engine(model, config.engine, memory)
+            engine = Engine(model, config.engine, memory, config.attention)
             engine.warm_up(lambda progress: log.info("worker.compiling", progress=str(progress)))
             renderer = EngineRenderer(engine)
             fault = canary.fault(renderer)

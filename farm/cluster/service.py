@@ -78,6 +78,7 @@ class PodWorker(Worker):
             group=told_group(config.group),
             tls=settings.tls_for(config.gateway),
             plaintext=settings.get("plaintext", None, False),
+            attention=settings.get("attention", None, "auto"),
         )
         super().__init__(given)
 
