@@ -45,6 +45,8 @@ KEYS: Mapping[str, type] = {
     "workers": int,
     "model": str,
     "device": str,
+    "deterministic": bool,
+    "attention": str,
     "tls_cert": str,
     "tls_key": str,
     "tls_client_ca": str,

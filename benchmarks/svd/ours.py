@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.svd.architecture import make_model
 from benchmarks.svd.bench import Bench
 from benchmarks.svd.gpu import busy_within, forget_peak, peak_gib
+from benchmarks.svd.tiers import measure_tiers
 from farm.render.compile import Shape
 from farm.render.encode import encode
 from farm.render.engine import Engine
@@ -81,6 +82,8 @@ def measure_ours(bench: Bench) -> None:
                 }
             },
         )
+    if bench.has_time(4 * warm_s, "tiers of ours"):
+        measure_tiers(bench, engine)
     if not work.on_gpu:
         bench.leave_out("idle_fraction", "there is no GPU")
     elif bench.has_time(5 * warm_s, "idle_fraction"):

@@ -21,15 +21,18 @@ def load_renderer(
     engine: str,
     model_offload: bool,
     forward_chunking: bool,
+    memory: str,
+    deterministic: bool,
     threads: int | None,
     revision: str | None = None,
 ) -> EngineRenderer:
     """The renderer of a model, None for the default one. Raises RenderError."""
     with _told(f"loading {model or 'the model'}"):
         from farm.render import cpu
+        from farm.render.determinism import use_determinism
         from farm.render.engine import Engine
         from farm.render.load import choose_device, load
-        from farm.render.memory import Memory
+        from farm.render.memory import Memory, choose_memory
         from farm.render.renderer import EngineRenderer
 
         on_cpu = choose_device(device).type == "cpu"
@@ -37,10 +40,11 @@ def load_renderer(
             cpu.keep_freed_memory()
         if threads is not None:
             cpu.use_threads(threads)
+        use_determinism(deterministic)
         name = model or default_model(on_gpu=not on_cpu)
         loaded = load(name, device=device, dtype=dtype, revision=revision)
-        memory = Memory(model_offload=model_offload, forward_chunking=forward_chunking)
-        built = Engine(loaded, engine, memory)
+        asked = Memory(model_offload=model_offload, forward_chunking=forward_chunking)
+        built = Engine(loaded, engine, choose_memory(memory, asked, loaded.device)[1])
         built.warm_up(lambda progress: note(str(progress)))
         renderer = EngineRenderer(built)
     told = f"model {renderer.info.name} on {renderer.device}"

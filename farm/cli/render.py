@@ -78,6 +78,16 @@ def render(
     forward_chunking: Annotated[
         bool, typer.Option("--forward-chunking", help="Less memory in the UNet, slower.")
     ] = False,
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|fast|balanced|low",
+            help="What the GPU's memory is for; auto: by what is free.",
+        ),
+    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits for the same receipt; slower.")
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -116,6 +126,8 @@ def render(
             engine=engine,
             model_offload=model_offload,
             forward_chunking=forward_chunking,
+            memory=memory,
+            deterministic=deterministic,
             threads=threads,
             overwrite=overwrite,
         )

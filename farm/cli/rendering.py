@@ -25,6 +25,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("float32", "float16", "bfloat16"),
     "engine": ("default", "compiled", "stock"),
+    "memory": ("auto", "fast", "balanced", "low"),
 }
 _FLAGS = {
     "width_px": "size: width",
@@ -47,6 +48,8 @@ class Request:
     engine: str
     model_offload: bool
     forward_chunking: bool
+    memory: str
+    deterministic: bool
     threads: int | None
     overwrite: bool
 
@@ -100,6 +103,8 @@ def render(request: Request) -> Exit:
             engine=request.engine,
             model_offload=request.model_offload,
             forward_chunking=request.forward_chunking,
+            memory=request.memory,
+            deterministic=request.deterministic,
             threads=request.threads,
         )
         params = {clip.name: _resolved(request, renderer) for clip in clips}

@@ -23,12 +23,14 @@ from farm.cli.server_options import (
     BindAddress,
     Data,
     Database,
+    Deterministic,
     Device,
     DirectUpload,
     Dtype,
     Engine,
     ForwardChunking,
     Http,
+    Memory,
     Model,
     ModelOffload,
     OpenMetrics,
@@ -83,6 +85,8 @@ def up(
     engine: Engine = "default",
     model_offload: ModelOffload = False,
     forward_chunking: ForwardChunking = False,
+    memory: Memory = "auto",
+    deterministic: Deterministic = False,
     worker_address: WorkerAddress = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -93,6 +97,7 @@ def up(
     """Runs a farm on this machine: gateway, a local Ray, workers. Ctrl-C drains it."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    check_choice("--memory", memory, ("auto", "fast", "balanced", "low"))
     from farm.cli.supervisor import FarmProcesses, FarmSettings
     from svdfarm.target import SECURE
 
@@ -121,6 +126,8 @@ def up(
         engine=engine,
         model_offload=model_offload,
         forward_chunking=forward_chunking,
+        memory=memory,
+        deterministic=settings.get("deterministic", deterministic or None, False),
         worker_address=settings.find("worker_address", worker_address),
         token=settings.find("token", token or flags.token),
         tls=server_tls(settings, tls_cert, tls_key, tls_client_ca),
@@ -256,6 +263,8 @@ def worker(
     engine: Engine = "default",
     model_offload: ModelOffload = False,
     forward_chunking: ForwardChunking = False,
+    memory: Memory = "auto",
+    deterministic: Deterministic = False,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -273,6 +282,7 @@ def worker(
     """Runs workers alone: they dial a gateway."""
     check_choice("--device", device, ("auto", "cpu", "cuda"))
     check_choice("--engine", engine, ("default", "compiled", "stock"))
+    check_choice("--memory", memory, ("auto", "fast", "balanced", "low"))
     from farm.cli import connecting
     from farm.cluster.credential import TokenRefused, check_token
     from farm.cluster.local import WorkerSettings, WorkersLost, WorkersNotStarted
@@ -311,6 +321,13 @@ def worker(
             engine=engine,
             model_offload=model_offload,
             forward_chunking=forward_chunking,
+            memory=memory,
+            deterministic=settings.get("deterministic", deterministic or None, False),
+            attention=check_choice(
+                "FARM_ATTENTION",
+                settings.get("attention", None, "auto"),
+                ("auto", "measured", "torch"),
+            ),
             ray_address=ray_address,
         )
         with running(wanted) as workers_:
@@ -357,10 +374,11 @@ def _model(model: str | None) -> str | None:
     return model
 
 
-def check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> None:
-    """Raises CommandFailed that names the flag."""
+def check_choice(flag: str, given: str, allowed: tuple[str, ...]) -> str:
+    """What was given. Raises CommandFailed that names the flag."""
     if given not in allowed:
         raise CommandFailed(f"{flag} is {given!r}; allowed: {', '.join(allowed)}")
+    return given
 
 
 def _stop_on_signals() -> threading.Event:

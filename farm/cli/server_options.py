@@ -136,6 +136,18 @@ Dtype = Annotated[
 ModelOffload = Annotated[
     bool, typer.Option("--model-offload", help="Keep each part of the model on the CPU until used.")
 ]
+Memory = Annotated[
+    str,
+    typer.Option(
+        "--memory",
+        metavar="auto|fast|balanced|low",
+        help="What the GPU's memory is for; auto: by what is free.",
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="The same receipt gives the same bits here; slower."),
+]
 ForwardChunking = Annotated[
     bool, typer.Option("--forward-chunking", help="Feed-forward layers in chunks: less memory.")
 ]

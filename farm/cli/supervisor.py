@@ -49,6 +49,8 @@ class FarmSettings:
     engine: str
     model_offload: bool
     forward_chunking: bool
+    memory: str
+    deterministic: bool
     worker_address: str | None
     token: str | None
     worker_token: str | None = None  # None: one of this start alone
@@ -285,6 +287,9 @@ class FarmProcesses:
             arguments.append("--model-offload")
         if settings.forward_chunking:
             arguments.append("--forward-chunking")
+        arguments += ["--memory", settings.memory]
+        if settings.deterministic:
+            arguments.append("--deterministic")
         if settings.workers is not None:
             arguments += ["--workers", str(settings.workers)]
         if settings.model is not None:

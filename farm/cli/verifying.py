@@ -50,6 +50,8 @@ class _Models:
             engine=numerics.engine,
             model_offload=bool(receipt.environment.get("model_offload")),
             forward_chunking=numerics.forward_chunking,
+            memory="fast",
+            deterministic=bool(receipt.environment.get("deterministic")),
             threads=threads,
             revision=model.get("revision"),
         )

@@ -59,6 +59,9 @@ class WorkerSettings:
     engine: str = "default"
     model_offload: bool = False
     forward_chunking: bool = False
+    memory: str = "auto"
+    deterministic: bool = False
+    attention: str = "auto"
     drain_s: float = 45.0  # Serve waits for a minute
     ray_address: str | None = None  # None: a Ray of our own, on this machine
 
@@ -130,6 +133,9 @@ def workers(settings: WorkerSettings) -> Iterator[Running]:
             engine=settings.engine,
             model_offload=settings.model_offload,
             forward_chunking=settings.forward_chunking,
+            memory=settings.memory,
+            deterministic=settings.deterministic,
+            attention=settings.attention,
             threads=None if on_gpu else max(1, _cores() // started.count),
             drain_s=settings.drain_s,
         )

@@ -39,6 +39,9 @@ class WorkerConfig:
     engine: str = "default"
     model_offload: bool = False
     forward_chunking: bool = False
+    memory: str = "auto"  # or a name of farm.render.memory.PROFILES
+    deterministic: bool = False
+    attention: str = "auto"  # or a word of farm.render.kernels.CHOICES
     threads: int | None = None  # None: torch's own choice, right for a worker with a GPU
     drain_s: float = 45.0
 
@@ -70,19 +73,21 @@ class Worker:
             # Here, not above: Serve's controller imports this module and has no use for torch.
             from farm.cluster import canary
             from farm.render.cpu import keep_freed_memory, use_threads
+            from farm.render.determinism import use_determinism
             from farm.render.engine import Engine
             from farm.render.load import load
-            from farm.render.memory import PROFILES, Memory, choose_profile, free_bytes
+            from farm.render.memory import Memory, choose_memory
             from farm.render.renderer import EngineRenderer
 
             if config.threads is not None:
                 use_threads(config.threads)
                 keep_freed_memory()
+            use_determinism(config.deterministic)
             model = load(config.model, device=config.device, dtype=config.dtype)
-            profile = choose_profile(free_bytes(model.device))
-            memory = PROFILES[profile].lesser(Memory(config.model_offload, config.forward_chunking))
+            asked = Memory(config.model_offload, config.forward_chunking)
+            profile, memory = choose_memory(config.memory, asked, model.device)
             log.info("worker.memory", profile=profile, **dataclasses.asdict(memory))
-            engine = Engine(model, config.engine, memory)
+            engine = Engine(model, config.engine, memory, config.attention)
             engine.warm_up(lambda progress: log.info("worker.compiling", progress=str(progress)))
             renderer = EngineRenderer(engine)
             fault = canary.fault(renderer)

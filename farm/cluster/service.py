@@ -54,6 +54,8 @@ class ServiceArgs(BaseModel):
     drain_s: Annotated[float, Field(gt=0)] = 45.0  # that a worker has to end its shot
     model_offload: bool = False
     forward_chunking: bool = False
+    memory: Literal["auto", "fast", "balanced", "low"] = "auto"
+    deterministic: bool = False
     idle_s: Annotated[float, Field(ge=0)] = 300.0  # that a worker is kept which nobody needs
 
     @model_validator(mode="after")
@@ -76,6 +78,7 @@ class PodWorker(Worker):
             group=told_group(config.group),
             tls=settings.tls_for(config.gateway),
             plaintext=settings.get("plaintext", None, False),
+            attention=settings.get("attention", None, "auto"),
         )
         super().__init__(given)
 
@@ -93,6 +96,8 @@ def build(args: dict[str, Any]) -> Application:
         engine=given.engine,
         model_offload=given.model_offload,
         forward_chunking=given.forward_chunking,
+        memory=given.memory,
+        deterministic=given.deterministic,
         threads=max(1, int(given.cpus)) if device == "cpu" else None,
         drain_s=given.drain_s,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 
 
 class Tier(enum.StrEnum):
@@ -15,7 +14,7 @@ class Tier(enum.StrEnum):
 
 # Each so many-th denoising step is a full one. Another number makes other clips of the same shot:
 # it belongs to a tier of another name.
-FULL_EVERY: Mapping[Tier, int] = {Tier.EXACT: 1, Tier.FAST: 3}
+FULL_EVERY = {Tier.EXACT: 1, Tier.FAST: 3}
 _BETWEEN = "/"  # a model has its folder's name, where this cannot be
 
 

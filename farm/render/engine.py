@@ -21,17 +21,21 @@ from torch import Tensor
 from farm.jobs.params import RenderParams, resolve
 from farm.jobs.retry import MemoryProfile
 from farm.jobs.tiers import FULL_EVERY, Tier
+from farm.render import kernels
 from farm.render.compile import CompileCache, Compiled, Shape, Tell, cache_key
 from farm.render.condition import condition
 from farm.render.decode import check_finite, count_bad, decode, decode_in_float32, to_frames
 from farm.render.denoise import Cancelled, Look, OnStep, denoise, draw_latents
-from farm.render.errors import ImageRejected, ParamsRejected
+from farm.render.determinism import is_deterministic
+from farm.render.errors import ImageRejected, ParamsRejected, RenderCancelled
 from farm.render.image import fit_image
+from farm.render.kernels import Kernels
 from farm.render.latent_colours import draw_preview, fit_colours
 from farm.render.load import Model
 from farm.render.memory import Memory, place
 from farm.render.preview import Previews
 from farm.render.receipt import Numerics
+from farm.render.rewrite.attention import SelfAttention
 from farm.render.rewrite.context import Context
 from farm.render.rewrite.errors import NotRewritable
 from farm.render.rewrite.model import rewrite_model
@@ -70,9 +74,19 @@ class Engine:
     Not for two threads at once: the scheduler and the offload hooks hold the running clip's state.
     """
 
-    def __init__(self, model: Model, engine: str = "default", memory: Memory | None = None) -> None:
-        if engine not in ENGINES:
-            raise ParamsRejected(f"engine is {engine!r}; allowed: {', '.join(ENGINES)}.")
+    def __init__(
+        self,
+        model: Model,
+        engine: str = "default",
+        memory: Memory | None = None,
+        attention: str = "auto",
+    ) -> None:
+        for name, given, allowed in (
+            ("engine", engine, ENGINES),
+            ("attention", attention, kernels.CHOICES),
+        ):
+            if given not in allowed:
+                raise ParamsRejected(f"{name} is {given!r}; allowed: {', '.join(allowed)}.")
         self.model = model
         self.engine = engine
         self._context: Context | None = None
@@ -83,6 +97,16 @@ class Engine:
                 log.warning("engine.stock", extra={"model": model.info.name, "because": str(found)})
                 self.engine = "stock"
         self.model = dataclasses.replace(self.model, unet=StepCache(self.model.unet))
+        on_gpu = model.device.type == "cuda"
+        wanted = (
+            on_gpu and not is_deterministic() if attention == "auto" else attention == "measured"
+        )
+        self._measures = wanted and self._context is not None  # stock modules have their own ways
+        if self._measures:
+            measured = Kernels(device_name(model.device), model.dtype, default_cache_dir())
+            for module in self.model.unet.modules():
+                if isinstance(module, SelfAttention):
+                    module.kernels = measured
         self._memory = memory or Memory()
         self._placement = place(self.model, self._memory, self._context)
         self._compiled: Compiled | None = None
@@ -136,6 +160,9 @@ class Engine:
             cache.load()
         probes = dict(menu)
         grey = Image.new("RGB", (64, 64), (127, 127, 127))
+        if self._measures:
+            for probe in probes.values():
+                self._take_one_step(grey, probe)
         every = FULL_EVERY[Tier.FAST]
         self._compiled.warm(
             shapes, lambda shape: self._render_clip(grey, probes[shape], every), tell
@@ -150,6 +177,12 @@ class Engine:
             model=self.model.info.name, step_count=steps, **dataclasses.asdict(shape)
         )
         return settle(resolve(given, self.model.info, seed=0), self.model.vae_scale)
+
+    def _take_one_step(self, image: Image.Image, probe: ClipSettings) -> None:
+        """Meets every attention of a clip of that shape, uncompiled, so that it is measured."""
+        done: list[int] = []
+        with torch.compiler.set_stance("force_eager"), contextlib.suppress(RenderCancelled):
+            self._render_clip(image, probe, 1, lambda *steps: done.append(1), lambda: bool(done))
 
     def render(
         self,
@@ -205,6 +238,8 @@ class Engine:
             "vector_instructions": torch.backends.cpu.get_cpu_capability(),
             "cuda": torch.version.cuda if on_gpu else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+            "deterministic": is_deterministic(),
+            "attention": "measured" if self._measures else "torch",
             "model_offload": self.memory.model_offload,
             "values_at_once": self.memory.values_at_once,
         }

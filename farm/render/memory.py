@@ -69,6 +69,15 @@ def choose_profile(free_bytes: int | None) -> str:
     return next(fitting, "low")
 
 
+def choose_memory(named: str, asked: Memory, device: torch.device) -> tuple[str, Memory]:
+    """A profile's name and how to render: as `named` says, or as `auto` by what is free.
+
+    What `asked` asks for on top is done too.
+    """
+    name = choose_profile(free_bytes(device)) if named == "auto" else named
+    return name, PROFILES[name].lesser(asked)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """What is free on a GPU now; None for another device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -168,6 +168,7 @@ def _kinds(receipt: Receipt) -> Iterator[tuple[str, object, Any]]:
     yield "model.revision", model.get("revision"), str | None
     yield "environment", environment, dict
     yield "environment.threads", environment.get("threads"), int | None
+    yield "environment.deterministic", environment.get("deterministic"), bool | None
     yield "environment.model_offload", environment.get("model_offload"), bool | None
     yield "environment.versions", environment.get("versions", {}), dict
 

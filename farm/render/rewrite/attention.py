@@ -7,6 +7,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor, AttnP
 from torch import Tensor, nn
 from torch.nn import functional
 
+from farm.render.kernels import Kernels
 from farm.render.rewrite.errors import require
 
 
@@ -17,6 +18,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         check_plain(stock)
         require(not stock.is_cross_attention, "self-attention over another sequence")
+        self.kernels: Kernels | None = None  # None: torch's own choice among its kernels
         self.head_count = stock.heads
         self.scale = stock.scale
         self.qkv = _stack([stock.to_q, stock.to_k, stock.to_v])
@@ -47,6 +49,8 @@ class SelfAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Of (batch, head, position, width); the same shape."""
+        if self.kernels is not None:
+            return self.kernels.attend(q, k, v, self.scale)
         return functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
 
 

@@ -32,6 +32,7 @@ QUICK = ("--model", "tiny", "--device", "cpu", "--size", "64x72", "--frames", "2
         (["--device", "tpu"], "--device is 'tpu'; allowed: auto, cpu, cuda"),
         (["--dtype", "int8"], "--dtype is 'int8'"),
         (["--engine", "fast"], "--engine is 'fast'; allowed: default, compiled, stock"),
+        (["--memory", "huge"], "--memory is 'huge'; allowed: auto, fast, balanced, low"),
         (["--threads", "0"], "--threads"),
         (["--model", "nope"], "'nope'"),
     ],

@@ -26,6 +26,8 @@ def settings(cwd: Path) -> FarmSettings:
         engine="default",
         model_offload=False,
         forward_chunking=False,
+        memory="auto",
+        deterministic=False,
         worker_address=None,
         token=SECRET,
     )
@@ -61,3 +63,16 @@ def test_no_secret_is_on_a_command_line(settings: FarmSettings) -> None:
         told = " ".join(child._arguments)
         assert SECRET not in told
         assert child.environment["FARM_WORKER_TOKEN"] not in told
+
+
+def test_workers_are_told_their_memory_and_whether_to_be_deterministic(
+    settings: FarmSettings,
+) -> None:
+    wanted = replace(settings, memory="low", deterministic=True)
+    plain = FarmProcesses(settings).worker().arguments
+    told = FarmProcesses(wanted).worker().arguments
+
+    assert plain[plain.index("--memory") + 1] == "auto"
+    assert "--deterministic" not in plain
+    assert told[told.index("--memory") + 1] == "low"
+    assert "--deterministic" in told

@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from torch._dynamo.utils import counters
+from torch.compiler import set_stance
 
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.jobs.tiers import Tier
+from farm.render import compile as compiling
 from farm.render.compile import CompileCache, Progress, Shape, cache_key
 from farm.render.engine import Engine
 from farm.render.errors import ParamsRejected
@@ -68,6 +70,17 @@ def test_other_images_seeds_and_settings_need_no_other_graph(
         assert np.abs(frames - stock.render(image, params).frames).max() <= 1e-5
     assert graph_count() == made.graph_count
     assert not counters["graph_break"]
+
+
+def test_no_step_of_a_known_shape_falls_back_to_uncompiled_code(
+    made: Made, picture: Image.Image, small: RenderParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In service what would compile anew runs uncompiled, and nobody counts that.
+    monkeypatch.setattr(compiling, "_stance", lambda _: set_stance("fail_on_recompile"))
+
+    for tier in Tier:
+        params = dataclasses.replace(small, step_count=7, seed=3, tier=tier)
+        made.engine.render(picture, params)
 
 
 def test_a_shape_has_a_graph_of_full_steps_and_one_of_the_others(made: Made) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import torch
 from accelerate.hooks import CpuOffload
 from PIL import Image
 
+from farm.cli.rendering import _CHOICES
+from farm.cluster.service import ServiceArgs
 from farm.jobs.params import RenderParams
 from farm.jobs.retry import MemoryProfile
 from farm.render.engine import ENGINES, Engine
 from farm.render.errors import RenderCancelled
 from farm.render.load import Model, load
-from farm.render.memory import PROFILES, Memory, choose_profile
+from farm.render.memory import PROFILES, Memory, choose_memory, choose_profile
 from farm.render.rewrite.decoder import Decoder
 
 
@@ -74,8 +77,9 @@ def test_model_offload_fetches_each_module_for_its_turn(
     # cpu:0 is the same memory and another name: the hooks do all that they would for a GPU.
     device = torch.device("cpu", 0)
     model = dataclasses.replace(fresh(), device=device)
-    seen = moves(model)
     engine = Engine(model, "stock", Memory(model_offload=True))
+    seen = moves(engine.model)
+    engine.use_memory(MemoryProfile.SMALLEST)
     assert {name for name, _ in seen} == {"image_encoder", "unet", "vae"}  # sent to main memory
     seen.clear()
 
@@ -238,3 +242,28 @@ def test_each_profile_needs_less_than_the_one_before() -> None:
 def test_free_memory_chooses_the_profile(free_gib: float | None, expected: str) -> None:
     free_bytes = None if free_gib is None else int(free_gib * 2**30)
     assert choose_profile(free_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "asked", "expected"),
+    [
+        ("auto", Memory(), ("fast", PROFILES["fast"])),
+        ("balanced", Memory(), ("balanced", PROFILES["balanced"])),
+        ("low", Memory(), ("low", PROFILES["low"])),
+        (
+            "balanced",
+            Memory(model_offload=True),
+            ("balanced", Memory(True, values_at_once=2**28)),
+        ),
+    ],
+)
+def test_a_named_profile_is_taken_with_what_is_asked_for_on_top(
+    named: str, asked: Memory, expected: tuple[str, Memory]
+) -> None:
+    assert choose_memory(named, asked, torch.device("cpu")) == expected
+
+
+def test_the_command_lines_words_are_the_profiles() -> None:
+    words = typing.get_args(typing.get_type_hints(ServiceArgs)["memory"])
+
+    assert list(words) == ["auto", *PROFILES] == list(_CHOICES["memory"])
