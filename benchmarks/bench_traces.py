@@ -1,12 +1,12 @@
-"""What it costs a gateway to be watched: bench_dispatch without anything, with a Prometheus that asks
-every second, and with traces, in turns.
+"""What it costs a gateway to be watched: bench_dispatch without anything, with a Prometheus that
+asks every second, and with traces, in turns.
 
     python benchmarks/bench_traces.py --out benchmarks/results/traces.json
 
-`traced` is one job, of which the first hundred shots are traced; `all_traced` has a hundred shots in
-each job, so that each shot is. Spans go to a collector in a process of its own, which only counts
-them. The rounds are told one by one: on a machine with other work the processor time of the gateway
-says more than the shots a second.
+`traced` is one job, of which the first hundred shots are traced; `all_traced` has jobs of a hundred
+shots, so that each shot is. Spans go to a collector in a process of its own, which only counts
+them. The rounds are told one by one: on a machine with other work the gateway's processor time says
+more than the shots a second.
 """
 
 from __future__ import annotations
