@@ -80,10 +80,11 @@ def http_server(
     With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
     table = routes(open_metrics=config.open_metrics)
-    gate = Gate(http_app(serving, scraper, web), keyring, table, address, config.limits)
+    app = TracedRequests(http_app(serving, scraper, web))
+    gate = Gate(app, keyring, table, address, config.limits)
     return HttpServer(
         uvicorn.Config(
-            TracedRequests(_Counted(gate, metrics, set(table))),
+            _Counted(gate, metrics, set(table)),
             http=LimitedProtocol,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
             timeout_keep_alive=KEEP_ALIVE_S,
