@@ -43,36 +43,42 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8)
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder:
-        video = _video(Path(folder) / "clip.mp4")
-        with rig.gateway(Path(folder) / "data", options.database) as gateway:
-            started = time.perf_counter()
-            with Client(gateway.address) as client:
-                job = client.submit(
-                    [rig.IMAGE] * options.shots, params=ClientParams(model=TINY.name, **SETTINGS)
-                )
-                submit_s = time.perf_counter() - started
-                before_s = gateway.cpu_s()
-                spans, render_s = asyncio.run(
-                    _serve(gateway.address, video, options.workers, options.shots)
-                )
-                cpu_s = gateway.cpu_s() - before_s
-                ended = job.get()
-            memory_mb = gateway.memory_mb()
-    assert ended.state.name == "SUCCEEDED", ended
-    quantiles = statistics.quantiles(spans, n=100)
-    figures = {
-        "shots": options.shots,
-        "workers": options.workers,
-        "submit_s": round(submit_s, 2),
-        "shots_per_s": round(options.shots / render_s, 1),
-        "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
-        "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
-        "gateway_cpu_ms_per_shot": round(cpu_s / options.shots * 1e3, 2),
-        "gateway_peak_memory_mb": memory_mb,
-    }
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-dispatch-") as folder,
+        rig.gateway(Path(folder) / "data", options.database) as gateway,
+    ):
+        figures = measure(gateway, Path(folder), options.shots, options.workers)
     rig.publish(options, load, figures)
     return 0
+
+
+def measure(
+    gateway: rig.Gateway, folder: Path, shots: int, workers: int, shots_a_job: int | None = None
+) -> dict[str, float]:
+    """Figures of so many shots, of one job or of jobs with so many each."""
+    video = _video(folder / "clip.mp4")
+    each = shots_a_job or shots
+    params = ClientParams(model=TINY.name, **SETTINGS)
+    started = time.perf_counter()
+    with Client(gateway.address) as client:
+        jobs = [client.submit([rig.IMAGE] * each, params=params) for _ in range(shots // each)]
+        submit_s = time.perf_counter() - started
+        before_s = gateway.cpu_s()
+        spans, render_s = asyncio.run(_serve(gateway.address, video, workers, shots))
+        cpu_s = gateway.cpu_s() - before_s
+        ended = [job.get() for job in jobs]
+    assert {job.state.name for job in ended} == {"SUCCEEDED"}, ended
+    quantiles = statistics.quantiles(spans, n=100)
+    return {
+        "shots": shots,
+        "workers": workers,
+        "submit_s": round(submit_s, 2),
+        "shots_per_s": round(shots / render_s, 1),
+        "claim_to_done_p50_ms": round(quantiles[49] * 1e3, 2),
+        "claim_to_done_p99_ms": round(quantiles[98] * 1e3, 2),
+        "gateway_cpu_ms_per_shot": round(cpu_s / shots * 1e3, 3),
+        "gateway_peak_memory_mb": gateway.memory_mb(),
+    }
 
 
 def _video(path: Path) -> bytes:

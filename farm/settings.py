@@ -180,6 +180,15 @@ def otlp_protocol(environ: Mapping[str, str] = os.environ) -> str:
     return next((environ[name] for name in names if environ.get(name)), "grpc")
 
 
+def otlp_timeout_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """How long sending may take; None where a variable says so.
+
+    OpenTelemetry's ten seconds would hold up the end of each program whose collector is away.
+    """
+    names = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
+    return None if any(environ.get(name) for name in names) else 3.0
+
+
 def _from_file(path: Path) -> Mapping[str, str | int | float]:
     try:
         with path.open("rb") as file:

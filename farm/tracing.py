@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from farm.jobs import trace_context
-from farm.settings import otlp_protocol, traces_wanted
+from farm.settings import otlp_protocol, otlp_timeout_s, traces_wanted
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -70,7 +70,9 @@ def _provider(exporter: ModuleType, service: str, version: str) -> object:
     ours = {"service.name": service, "service.version": version}
     resource = Resource.create(ours).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, id_generator=Ids())
-    provider.add_span_processor(BatchSpanProcessor(exporter.OTLPSpanExporter()))
+    provider.add_span_processor(
+        BatchSpanProcessor(exporter.OTLPSpanExporter(timeout=otlp_timeout_s()))
+    )
     return provider
 
 
@@ -82,7 +84,7 @@ def is_on() -> bool:
 def flush() -> None:
     """Sends what was told; blocks, for some seconds where nobody takes it."""
     if _Telling.provider is not None:
-        _Telling.provider.force_flush(5000)
+        _Telling.provider.force_flush()
 
 
 def tell(

@@ -40,9 +40,10 @@ def calling(method: object) -> Iterator[Metadata]:
         yield _carried(span)
     except BaseException as error:
         told = getattr(error, "code", None)  # of grpc.RpcError
-        code = told().name if callable(told) else "CANCELLED"
-        span.set_attribute("error.type", code)
-        span.set_status(api.StatusCode.ERROR)
+        code = getattr(told(), "name", "UNKNOWN") if callable(told) else "CANCELLED"
+        if code != "NOT_FOUND":  # which is an answer, such as of an image that is new
+            span.set_attribute("error.type", code)
+            span.set_status(api.StatusCode.ERROR)
         raise
     finally:
         span.set_attribute("rpc.response.status_code", code)

@@ -80,11 +80,11 @@ def http_server(
     With a `context` over TLS. Run it with `serve(sockets=[...])`.
     """
     table = routes(open_metrics=config.open_metrics)
-    app = http_app(serving, scraper, web)
+    app = TracedRequests(http_app(serving, scraper, web))
     gate = Gate(app, keyring, table, address, config.limits, config.public_url)
     return HttpServer(
         uvicorn.Config(
-            TracedRequests(_Counted(gate, metrics, set(table))),
+            _Counted(gate, metrics, set(table)),
             http=LimitedProtocol,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
             timeout_keep_alive=KEEP_ALIVE_S,

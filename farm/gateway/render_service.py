@@ -32,11 +32,11 @@ from farm.gateway.thumbnails import Thumbnails
 from farm.gateway.traces import Traces
 from farm.gateway.wall import Context, Refusal, invalid, streaming, unary
 from farm.gateway.watch import watch_job
-from farm.jobs import trace_context
 from farm.jobs.estimate import Pace, estimate, work_of
 from farm.jobs.params import KNOWN_MODELS, SVD_XT, ModelInfo
 from farm.jobs.states import ShotState
 from farm.jobs.tiers import Tier, model_of, served_as
+from farm.jobs.trace_context import ids as trace
 from farm.jobs.webhooks import Webhooks
 from farm.store import attempts, cached, deliveries, history, inputs, jobs, tenants
 from farm.store.errors import NotFound
@@ -146,8 +146,7 @@ class RenderService(pb_grpc.RenderServiceServicer):
         job = await self._store.database.write(
             jobs.create_job, new, now_s, sees=who().sees, share_cache=self._share_cache
         )
-        trace = trace_context.ids(new.traceparent)
-        log.info("job.created", job=job.name, shots=job.shot_count, **trace)
+        log.info("job.created", job=job.name, shots=job.shot_count, **trace(new.traceparent))
         if job.create_time_s == now_s:  # else the same request was faster
             self._metrics.shots_created.inc(job.shot_count)
             self._metrics.cache_hits.inc(len(new.shots) - job.counts.queued)

@@ -41,10 +41,9 @@ class Traces:
     def claimed(self, claim: Claim, *, warm: bool) -> None:
         """A shot has left the queue just now."""
         if claim.shot.traceparent and claim.wait_s is not None:
-            now_s = time.time()
             shot, _ = spans_of(claim.lease.shot, claim.lease.attempt, claim.shot.traceparent)
             told = _about(claim.lease) | {"svdfarm.shape": "warm" if warm else "cold"}
-            tracing.tell(shot, "queue", now_s - claim.wait_s, now_s, told)
+            tracing.tell(shot, "queue", claim.time_s - claim.wait_s, claim.time_s, told)
 
     def published(self, lease: Lease, size_bytes: int, upload_s: float, publish_s: float) -> None:
         """A video has come, and was committed just now."""

@@ -80,7 +80,7 @@ def list_attempts(
 def ended(conn: Connection, lease: Lease) -> tuple[Traced, Attempt] | None:
     """A shot whose spans are wanted, and one attempt of it; None where nobody wants them now."""
     attempt, shot = schema.attempt, schema.shot
-    row = conn.execute(
+    row: Any = conn.execute(
         select(
             *_TRACED,
             attempt.c.worker,

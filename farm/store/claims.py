@@ -51,6 +51,7 @@ class Claim:
     shot: Shot
     memory: MemoryProfile
     wait_s: float | None  # in the queue; None where an older version queued it
+    time_s: float
 
 
 # Made once: every shot has them.
@@ -214,4 +215,4 @@ def claim(
     memory = MemoryProfile(row.memory_profile or 0)
     # Two gateways' clocks may differ by more than it waited.
     wait_s = None if row.queue_time_s is None else max(0.0, now_s - row.queue_time_s)
-    return Claim(lease_of(row), shot_from_row(row), memory, wait_s)
+    return Claim(lease_of(row), shot_from_row(row), memory, wait_s, now_s)

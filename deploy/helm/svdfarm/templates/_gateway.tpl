@@ -60,6 +60,9 @@ spec:
         - {name: FARM_OPEN_METRICS, value: "true"}
         {{- end }}
         {{- end }}
+        {{- with .Values.monitoring.traces.endpoint }}
+        - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+        {{- end }}
         {{- include "svdfarm.tokenVariable" . | nindent 8 }}
         {{- if .Values.token.worker.existingSecret }}
         {{- include "svdfarm.workerTokenVariable" . | nindent 8 }}

@@ -35,6 +35,9 @@ applications:
 - {name: HOME, value: /tmp}
 # Of the hooks in files/hooks.
 - {name: DRAIN_SECONDS, value: {{ int .Values.workers.drainSeconds | quote }}}
+{{- with .Values.monitoring.traces.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
 {{ include "svdfarm.callerVariables" . }}
 {{ include "svdfarm.workerTokenVariable" . }}
 {{- end }}
