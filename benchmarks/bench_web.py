@@ -3,7 +3,9 @@
     python benchmarks/bench_web.py --out benchmarks/results/web.json
 
 The gateway is a process of its own. `html` is the answer to GET / alone, `page` what Chromium takes
-to its load event, sheets, scripts and pictures included (left out where there is no Chromium). The
+to its load event, sheets, scripts and pictures included (left out where there is no Chromium), with
+nothing in its cache; `page_first` is the very first, for which the gateway makes the 25 pictures of
+the list small, photographs of 6 megapixels each, and `page_kb` what comes over the wire. The
 browsers that watch are HTTP clients, half on the list and half on a job whose clip renders at
 --step-s a step: `watched` is the gateway's processor time a second then, `unwatched` the same work
 with nobody there. A seek is a Range request for 64 KiB at a random place of a --size-mb video,
@@ -12,6 +14,7 @@ timed until all of it is there.
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -27,12 +30,14 @@ import grpc
 import httpx2
 import rig
 from bench_download import MB, PaddedRenderer
+from PIL import Image
 
 from farm.cluster.agent import Agent
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import render_service_pb2_grpc, resources_pb2
 
 SEEK_BYTES = 64 * 1024
+LIST = 25  # jobs on the page
 CHROMIUM = "chromium"
 
 
@@ -58,14 +63,15 @@ def main() -> int:
     ):
         stub = render_service_pb2_grpc.RenderServiceStub(channel)
         seeks = _seeks(stub, client, gateway.address, Path(name), options)
-        for _ in range(options.jobs):
-            _create(stub, "svd")  # nobody here renders that: they wait
+        photographs = [_upload(stub, _photograph(number)) for number in range(LIST)]
+        for number in range(options.jobs):  # nobody here renders svd: they wait
+            _create(stub, "svd", image=photographs[number % LIST])
         figures: dict[str, Any] = {"jobs": options.jobs}
         figures |= rig.spread("html", [_time(client, "/") for _ in range(options.times)])
-        plots = [_time(client, "/plots") for _ in range(2)]
-        figures |= {"plots_first_s": round(plots[0], 3), "plots_again_s": round(plots[1], 3)}
         if shutil.which(CHROMIUM):
-            figures |= rig.spread("page", _page_loads(f"http://{http}/", 10))
+            first, *loads = _page_loads(f"http://{http}/", 11)
+            figures |= {"page_first_s": round(first[0], 3), "page_kb": round(loads[0][1] / 1000)}
+            figures |= rig.spread("page", [took_s for took_s, _ in loads])
         figures |= _watching(gateway, stub, f"http://{http}", options)
         figures |= {"video_mb": options.size_mb, **rig.spread("seek", seeks)}
         figures["gateway_memory_mb"] = gateway.memory_mb()
@@ -73,15 +79,27 @@ def main() -> int:
     return 0
 
 
-def _create(stub: Any, model: str, steps: int = 1) -> resources_pb2.Job:
-    data = rig.IMAGE.read_bytes()
+def _photograph(number: int) -> bytes:
+    """One of some 2 MB, each another file."""
+    with Image.open(rig.IMAGE) as picture:
+        large = picture.convert("RGB").resize((3000, 2000)).rotate(number, expand=True)
+    file = io.BytesIO()
+    large.crop((0, 0, 3000, 2000)).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def _upload(stub: Any, data: bytes) -> str:
     parts = (pb.UploadImageRequest(data=data[i : i + 2**18]) for i in range(0, len(data), 2**18))
-    image = stub.UploadImage(parts)
+    return str(stub.UploadImage(parts).name)
+
+
+def _create(stub: Any, model: str, steps: int = 1, image: str = "") -> resources_pb2.Job:
+    image = image or _upload(stub, rig.IMAGE.read_bytes())
     params = resources_pb2.RenderParams(
         model=model, width_px=64, height_px=64, frame_count=7, step_count=steps
     )
     return stub.CreateJob(
-        pb.CreateJobRequest(shots=[resources_pb2.Shot(image=image.name, params=params)])
+        pb.CreateJobRequest(shots=[resources_pb2.Shot(image=image, params=params)])
     )
 
 
@@ -92,10 +110,11 @@ def _time(client: httpx2.Client, path: str, **headers: str) -> float:
     return time.perf_counter() - started
 
 
-def _page_loads(url: str, count: int) -> list[float]:
+def _page_loads(url: str, count: int) -> list[tuple[float, int]]:
+    """Of each the seconds to its load event, and its bytes."""
     from playwright.sync_api import sync_playwright
 
-    took_s = []
+    took = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"]
@@ -104,12 +123,18 @@ def _page_loads(url: str, count: int) -> list[float]:
             context = browser.new_context()  # nothing in its cache
             page = context.new_page()
             page.goto(url)
-            took_s.append(
-                page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+            took_ms, size_bytes = page.evaluate(
+                """() => {
+                  const [whole] = performance.getEntriesByType("navigation");
+                  const parts = [whole, ...performance.getEntriesByType("resource")];
+                  const bytes = parts.reduce((sum, part) => sum + part.transferSize, 0);
+                  return [whole.loadEventEnd, bytes];
+                }"""
             )
+            took.append((took_ms / 1000, size_bytes))
             context.close()
         browser.close()
-    return took_s
+    return took
 
 
 def _watching(gateway: rig.Gateway, stub: Any, url: str, options: Any) -> dict[str, float]:

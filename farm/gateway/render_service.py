@@ -110,21 +110,18 @@ class RenderService(pb_grpc.RenderServiceServicer):
     async def GetImage(  # noqa: N802
         self, request: pb.GetImageRequest, context: Context
     ) -> resources_pb2.Image:
-        """Tells whether an image is here."""
+        """Tells whether an image is here, or shows it small."""
         sha256 = names.image_sha256(request.name)
+        if request.thumbnail_px:
+            return await self._thumbnails.get(sha256, request.thumbnail_px, who().sees)
         return image_to_wire(await intake.find_image(self._store, sha256, who().sees))
 
     @streaming
     async def DownloadImage(  # noqa: N802
         self, request: pb.DownloadImageRequest, context: Context
     ) -> AsyncGenerator[pb.DownloadImageResponse, None]:
-        """An image's bytes, or those of a small JPEG of it."""
+        """An image's bytes."""
         sha256 = names.image_sha256(request.name)
-        if request.thumbnail_px:
-            small = await self._thumbnails.get(sha256, request.thumbnail_px, who().sees)
-            self._metrics.bytes_out.inc(len(small))
-            yield pb.DownloadImageResponse(data=small)
-            return
         await intake.find_image(self._store, sha256, who().sees)
         try:
             async for data in self._store.blobs.read(image_key(sha256)):

@@ -135,9 +135,8 @@ class Calls:
 
     async def thumbnail(self, image: str, side_px: int) -> bytes:
         """An image as a JPEG that is no wider and no higher."""
-        request = pb.DownloadImageRequest(name=image, thumbnail_px=side_px)
-        call = self._sending.DownloadImage(request, metadata=self._metadata(), timeout=CALL_LIMIT_S)
-        return b"".join([part.data async for part in call])
+        request = pb.GetImageRequest(name=image, thumbnail_px=side_px)
+        return (await self.ask(self.render.GetImage, request)).thumbnail
 
     async def first_shots(self, jobs: list[resources_pb2.Job]) -> list[resources_pb2.Shot]:
         """The first shot of each job; none for a job that was deleted in between."""

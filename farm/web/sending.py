@@ -42,7 +42,7 @@ async def send_video(request: Request, calls: Calls, shot: pb.Shot) -> Response:
     parts = calls.download(video.name, first, end)
     begin = await anext(parts, b"")  # what is refused is refused before the first byte goes out
     return StreamingResponse(
-        joined(begin, parts), status_code=status, headers=headers, media_type=video.media_type
+        _joined(begin, parts), status_code=status, headers=headers, media_type=video.media_type
     )
 
 
@@ -82,7 +82,7 @@ def _names(header: str, etag: str) -> bool:
     return etag in told or "*" in told
 
 
-async def joined(begin: bytes, parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(begin: bytes, parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     """What was read of an answer already, then the rest, which ends with whoever reads it."""
     async with aclosing(parts):
         yield begin

@@ -36,28 +36,12 @@ class GetImageRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Format: images/{sha256}"""
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
-
-global___GetImageRequest = GetImageRequest
-
-@typing.final
-class DownloadImageRequest(google.protobuf.message.Message):
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
     THUMBNAIL_PX_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: images/{sha256}"""
     thumbnail_px: builtins.int
-    """From 16 to 1024: a JPEG no wider and no higher than this, and not the file; such a look keeps no
-    image from being deleted. 0: the file.
+    """From 16 to 1024: the answer has a thumbnail, no wider and no higher. Such a look keeps no image
+    from being deleted. 0: none.
     """
     def __init__(
         self,
@@ -66,6 +50,22 @@ class DownloadImageRequest(google.protobuf.message.Message):
         thumbnail_px: builtins.int = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["name", b"name", "thumbnail_px", b"thumbnail_px"]) -> None: ...
+
+global___GetImageRequest = GetImageRequest
+
+@typing.final
+class DownloadImageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Format: images/{sha256}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
 global___DownloadImageRequest = DownloadImageRequest
 

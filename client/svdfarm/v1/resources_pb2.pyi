@@ -677,12 +677,15 @@ class Image(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     WIDTH_PX_FIELD_NUMBER: builtins.int
     HEIGHT_PX_FIELD_NUMBER: builtins.int
+    THUMBNAIL_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Format: images/{sha256}"""
     size_bytes: builtins.int
     width_px: builtins.int
     """After the EXIF orientation is applied."""
     height_px: builtins.int
+    thumbnail: builtins.bytes
+    """A JPEG, where GetImage was asked for one."""
     def __init__(
         self,
         *,
@@ -690,8 +693,9 @@ class Image(google.protobuf.message.Message):
         size_bytes: builtins.int = ...,
         width_px: builtins.int = ...,
         height_px: builtins.int = ...,
+        thumbnail: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["height_px", b"height_px", "name", b"name", "size_bytes", b"size_bytes", "width_px", b"width_px"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["height_px", b"height_px", "name", b"name", "size_bytes", b"size_bytes", "thumbnail", b"thumbnail", "width_px", b"width_px"]) -> None: ...
 
 global___Image = Image
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from farm.web.guard import TOKEN_LIMIT
+
 COOKIE = "svdfarm_token"
-_TOKEN_LIMIT = 1000
 
 
 def token_of(request: Request) -> str | None:
@@ -17,7 +18,7 @@ def token_of(request: Request) -> str | None:
 def readable(token: str) -> str | None:
     """A token that can go into gRPC's metadata, or None."""
     token = token.strip()
-    fits = 0 < len(token) <= _TOKEN_LIMIT and token.isascii() and token.isprintable()
+    fits = 0 < len(token) <= TOKEN_LIMIT and token.isascii() and token.isprintable()
     return token if fits else None
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from farm.jobs.params import KNOWN_MODELS, RANGES
+from farm.jobs.params import KNOWN_MODELS
 from farm.web.farm import Calls, Farm
 from farm.web.limits import BodyLimit
 from farm.web.live.follow import (
@@ -99,7 +99,6 @@ class Pages:
             first_page=not token,
             next_page=page.next_page_token,
             models=await self._models(calls),
-            ranges=RANGES,
             problem=problem,
             given=given or {},
         )
@@ -122,7 +121,6 @@ class Pages:
             "job",
             title=job.display_name or name,
             live=f"/live/{name}?first={numbers[0]}&last={numbers[-1]}",
-            job=job,
             head=head_fragment(job, self._html).render(),
             cards=[shot_fragments(shot, self._html)[0].render() for shot in page.shots],
             first=numbers[0],

@@ -28,7 +28,6 @@ function told(time) {
 function turn(on) {
   playing = on;
   play.textContent = on ? "Pause" : "Play";
-  play.setAttribute("aria-pressed", String(on));
   for (const video of videos) {
     video.playbackRate = Number(speed.value);
     if (on) video.play().catch(() => {});

@@ -118,6 +118,5 @@ def test_the_wire_tells_of_wrong_sizes(gateway: Gateway) -> None:
         caller = Caller(channel)
         image = caller.upload()
         for side_px in (15, 1025):
-            ask = pb.DownloadImageRequest(name=image, thumbnail_px=side_px)
             with pytest.raises(grpc.RpcError, match="from 16 to 1024"):
-                list(caller.render.DownloadImage(ask))
+                caller.render.GetImage(pb.GetImageRequest(name=image, thumbnail_px=side_px))
