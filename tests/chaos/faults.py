@@ -216,7 +216,7 @@ def inject(site: Site) -> None:
     for chosen in _chosen(site, rng):
         seeds = [rng.random() for _ in chosen]
         threads = [
-            threading.Thread(target=_throw, args=[site, fault, random.Random(seed)])
+            threading.Thread(target=_throw, args=[site, fault, random.Random(seed), len(chosen)])
             for fault, seed in zip(chosen, seeds, strict=True)
         ]
         for thread in threads:
@@ -244,9 +244,9 @@ def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
         yield rng.sample(can, 2) if pair else [rng.choice(can)]
 
 
-def _throw(site: Site, fault: Fault, rng: random.Random) -> None:
+def _throw(site: Site, fault: Fault, rng: random.Random, at_once: int) -> None:
     name = fault.__name__
-    site.history.tell("fault", name=name)
+    site.history.tell("fault", name=name, at_once=at_once)
     begun = time.time()
     try:
         about = fault(site, rng)
