@@ -29,6 +29,9 @@ def main() -> int:
     parser.add_argument("--direct-upload", action="store_true", help="needs --artifacts s3")
     parser.add_argument("--fault", action="append", choices=faults.NAMES, help="only such")
     parser.add_argument("--count", action="append", type=_count, help="FAULT:N, instead of seconds")
+    parser.add_argument("--older", metavar="COMMIT", default="", help="begin with that farm")
+    parser.add_argument("--jobs", type=int, default=0, help="until so many, short, were accepted")
+    parser.add_argument("--lose-answers", type=float, default=0.0, help="this share, all the time")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted and started goes
@@ -38,6 +41,9 @@ def main() -> int:
         options.database,
         options.artifacts,
         options.direct_upload,
+        older=options.older,
+        jobs=options.jobs,
+        lose_answers=options.lose_answers,
         faults=tuple(options.fault or ()),
         counts=dict(options.count or ()),
     )

@@ -15,14 +15,17 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from svdfarm import Client, SvdfarmError
 from tests.chaos import inside
 from tests.chaos.processes import Program
 from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
+from tests.chaos.versions import ROOT
 
 Fault = Callable[[Site, random.Random], dict[str, Any]]
 
@@ -65,12 +68,8 @@ def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
 def answers_lost(site: Site, rng: random.Random) -> dict[str, Any]:
     """Writes to the store that are done, and whose callers are told that it is away."""
     share, for_s = rng.choice([0.05, 0.05, 0.3]), rng.uniform(1.0, 5.0)
-    orders = [site.inside(gateway.name) / "lose-answers" for gateway in site.gateways]
-    for order in orders:
-        _put(order, str(share))
-    time.sleep(for_s)
-    for order in orders:
-        order.unlink()
+    with _answers_lost(site, share):
+        time.sleep(for_s)
     return {"share": share, "for_s": for_s}
 
 
@@ -115,6 +114,57 @@ def wire_stall(site: Site, rng: random.Random) -> dict[str, Any]:
     with rng.choice(site.wires).stalled():
         time.sleep(for_s)
     return {"for_s": for_s}
+
+
+def network_partition(site: Site, rng: random.Random) -> dict[str, Any]:
+    """No packet gets through, for some workers or for all, for less or more than a lease."""
+    assert site.network is not None
+    ports = [wire.port for wire in rng.sample(site.wires, rng.randint(1, len(site.wires)))]
+    whose = rng.choice([[], ports])
+    for_s = rng.uniform(0.3, 2 * LEASE_S)
+    with site.network.dropping(100, whose):
+        time.sleep(for_s)
+    return {"for_s": for_s, "wires": len(whose) or len(site.wires)}
+
+
+def network_bad(site: Site, rng: random.Random) -> dict[str, Any]:
+    """What workers and gateways send takes 200 ms longer, and of 20 packets one is lost."""
+    assert site.network is not None
+    for_s = rng.uniform(2.0, 8.0)
+    with site.network.dropping(5):
+        for wire in site.wires:
+            wire.delay_s = 0.2
+        time.sleep(for_s)
+        for wire in site.wires:
+            wire.delay_s = 0.0
+    return {"for_s": for_s}
+
+
+def version_change(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGTERM, and what comes up again is of the other version: forward or back."""
+    assert site.older is not None
+    program = rng.choice([rng.choice(site.gateways), rng.choice(site.workers)])
+    back = program.code == ROOT
+    program.code = site.older if back else ROOT
+    return {**_end(program, signal.SIGTERM), "back": back}
+
+
+def images_collected(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Again and again, images go that no job uses, also those that a job is just about to use."""
+    orders = [site.inside(gateway.name) / "no-grace" for gateway in site.gateways]
+    for order in orders:
+        _put(order, "")
+    end = time.monotonic() + rng.uniform(1.0, 4.0)
+    prunes = 0
+    with Client(rng.choice(site.addresses), connect_timeout_s=0, call_timeout_s=20) as client:
+        while time.monotonic() < end:
+            with contextlib.suppress(SvdfarmError), site.history.call("prune", older_than_s=5):
+                client.prune(timedelta(seconds=5))
+                prunes += 1
+            time.sleep(rng.uniform(0, 0.2))
+    for order in orders:
+        order.unlink()
+    return {"prunes": prunes}
 
 
 def postgres_restart(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -193,6 +243,10 @@ _ALL: dict[Fault, Callable[[Site], bool]] = {
     worker_freeze: lambda _: True,
     wire_cut: lambda _: True,
     wire_stall: lambda _: True,
+    images_collected: lambda _: True,
+    network_partition: lambda site: site.network is not None,
+    network_bad: lambda site: site.network is not None,
+    version_change: lambda site: site.older is not None,
     postgres_restart: lambda site: site.postgres is not None,
     postgres_cut: lambda site: site.postgres is not None,
     s3_errors: lambda site: site.s3_faults is not None,
@@ -212,6 +266,11 @@ def staged(site: Site) -> list[Fault]:
 
 def inject(site: Site) -> None:
     """Throws faults at the farm, some in pairs: so many as the plan says, or for so long."""
+    with _answers_lost(site, site.plan.lose_answers):
+        _inject(site)
+
+
+def _inject(site: Site) -> None:
     rng = random.Random(f"{site.plan.seed}/faults")
     for chosen in _chosen(site, rng):
         seeds = [rng.random() for _ in chosen]
@@ -239,7 +298,7 @@ def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
             yield [left.pop() for _ in range(1 + (len(left) > 1 and rng.random() < _PAIRS))]
         return
     deadline = time.monotonic() + site.plan.seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or len(site.accepted) < site.plan.jobs:
         pair = len(can) > 1 and rng.random() < _PAIRS
         yield rng.sample(can, 2) if pair else [rng.choice(can)]
 
@@ -267,6 +326,18 @@ def _put(order: Path, text: str) -> None:
     half = order.with_suffix(".half")
     half.write_text(text, encoding="utf-8")
     half.rename(order)
+
+
+@contextlib.contextmanager
+def _answers_lost(site: Site, share: float) -> Iterator[None]:
+    orders = [site.inside(gateway.name) / "lose-answers" for gateway in site.gateways if share]
+    for order in orders:
+        _put(order, str(share))
+    try:
+        yield
+    finally:
+        for order in orders:
+            order.unlink(missing_ok=True)  # of a pair of faults, the other one was first
 
 
 def _set_off(clock: Path, off_s: int) -> None:

@@ -1,0 +1,30 @@
+"""The farm of an earlier version, from this repository's history, for rollouts from it and back."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# The last commit without tokens and tenants, two migrations ago. Once there are releases, the
+# newest's tag belongs here.
+OLDER = "ff76c0b7"
+
+
+def check_out(commit: str, folder: Path) -> Path | None:
+    """Makes a tree with that commit's farm and this one's tests; None where there is no such.
+
+    The programs that faults are staged with are this version's, on the earlier one's farm.
+    """
+    git = ["git", "-C", str(ROOT), "archive", "--format=tar", commit, "farm", "client", "examples"]
+    found = subprocess.run(git, capture_output=True, check=False) if shutil.which("git") else None
+    if found is None or found.returncode:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as tree:
+        tree.extractall(folder, filter="data")
+    ignore = shutil.ignore_patterns("__pycache__", "planted")
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
+    return folder
