@@ -33,13 +33,14 @@ class Network:
         what comes from there.
         """
         table = f"inet faults-{next(self._tables)}"
-        only = f"{{ {', '.join(map(str, ports))} }}" if ports else ""
+        only = f"{{ {', '.join(map(str, ports))} }}"
+        some = f"numgen random mod 100 < {percent}" if percent < 100 else ""
         rules = [f"add table {table}"]
         for hook, end in (("input", "sport"), ("output", "dport")):
-            whose = f"tcp {end} {only} " if ports else ""
+            whose = f"tcp {end} {only}" if ports else ""
             rules += [
                 f"add chain {table} {hook} {{ type filter hook {hook} priority 0; }}",
-                f"add rule {table} {hook} {whose}numgen random mod 100 < {percent} drop",
+                f"add rule {table} {hook} {whose} {some} drop",
             ]
         self._nft("; ".join(rules))
         try:

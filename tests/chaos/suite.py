@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import farm
+from tests.chaos.versions import OLDER
 
 _ROOT = Path(__file__).parents[2]
 
@@ -43,19 +44,22 @@ def _farm(name: str, counts: Mapping[str, int], *arguments: str, seed: int = 1) 
     return Part(name, "tests.chaos", (f"--seed={seed}", *arguments, *wanted))
 
 
+_OLDER = f"--older={OLDER}"
 _POSTGRES = ("--database=postgres", "--artifacts=s3")
 _QUICK = [
     _farm(
         "sqlite",
         {"gateway_kill": 4, "gateway_dies_at": 3, "worker_kill": 3, "worker_freeze": 2}
-        | {"disk_full": 3, "answers_lost": 1, "clock_jump": 1},
+        | {"disk_full": 3, "answers_lost": 1, "clock_jump": 1}
+        | {"network_partition": 1, "images_collected": 1},
     ),
     _farm(
         "postgres and s3",
         {"gateway_kill": 3, "gateway_dies_at": 2, "worker_kill": 3, "worker_freeze": 1}
-        | {"postgres_restart": 2, "s3_lost_replies": 1, "wire_stall": 1},
+        | {"postgres_restart": 2, "s3_lost_replies": 1, "wire_stall": 1, "network_bad": 1},
         *_POSTGRES,
     ),
+    _farm("two versions", {"version_change": 6}, "--database=postgres", _OLDER),
     Part("power cuts", "tests.chaos.power", ("--cuts=50", "--seconds=4")),
     Part("ray's nodes", "tests.chaos.nodes", ("--nodes=1", "--heads=0")),
 ]
@@ -76,10 +80,30 @@ _EACH = {
     "clock_jump": 4,
 }
 _OF_POSTGRES = {"postgres_restart": 10, "postgres_cut": 5, "s3_errors": 5, "s3_lost_replies": 5}
+_OF_NETWORK = {
+    "network_partition": 12,
+    "network_bad": 10,
+    "images_collected": 8,
+    "gateway_kill": 4,
+    "worker_kill": 4,
+}
+_OF_VERSIONS = {
+    "version_change": 20,
+    "gateway_kill": 4,
+    "worker_kill": 4,
+    "worker_freeze": 2,
+    "images_collected": 4,
+    "network_partition": 4,
+}
+_ONE = ("--seconds=0", "--fault=worker_kill")
 _FULL = [
     _farm("sqlite", _EACH, seed=11),
     _farm("postgres and s3", _EACH | _OF_POSTGRES, *_POSTGRES, seed=12),
     _farm("direct uploads", _EACH | _OF_POSTGRES, *_POSTGRES, "--direct-upload", seed=13),
+    _farm("a bad network", _OF_NETWORK, *_POSTGRES, "--direct-upload", seed=14),
+    _farm("two versions", _OF_VERSIONS, *_POSTGRES, _OLDER, seed=15),
+    _farm("two versions on sqlite", _OF_VERSIONS, _OLDER, seed=16),
+    _farm("5,000 jobs and lost answers", {}, "--lose-answers=0.05", "--jobs=5000", *_ONE, seed=17),
     Part("power cuts", "tests.chaos.power", ("--cuts=1000", "--seconds=10", "--seed=11")),
     Part("ray's nodes", "tests.chaos.nodes", ("--nodes=6", "--heads=2", "--seed=11")),
     Part(
@@ -143,6 +167,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
             ]
         ),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "commit": _commit(),
         "took_s": round(time.monotonic() - started),
         "code": run.returncode,
         "table": told,
@@ -150,6 +175,16 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
     if run.returncode == 0:
         path.write_text(json.dumps(found), encoding="utf-8")
     return found
+
+
+def _commit() -> str:
+    """Of what is tried, with a plus where it has been changed since."""
+    git = ["git", "-C", str(_ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def _page(done: list[dict[str, Any]]) -> str:
@@ -161,7 +196,8 @@ def _page(done: list[dict[str, Any]]) -> str:
         f"svdfarm {farm.__version__}, Python {platform.python_version()}, {platform.system()}.",
     ]
     for part in done:
-        about = f"`{part['command']}`, {part['date']}, {part['took_s'] / 60:.0f} min"
+        when = f"{part['date']}, commit {part['commit']}, {part['took_s'] / 60:.0f} min"
+        about = f"`{part['command']}`, {when}"
         lines += ["", f"## {part['name'].capitalize()}", "", about, "", "```", part["table"], "```"]
     return "\n".join(lines) + "\n"
 
