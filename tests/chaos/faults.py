@@ -298,7 +298,7 @@ def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
             yield [left.pop() for _ in range(1 + (len(left) > 1 and rng.random() < _PAIRS))]
         return
     deadline = time.monotonic() + site.plan.seconds
-    while time.monotonic() < deadline or len(site.accepted) < site.plan.jobs:
+    while can and (time.monotonic() < deadline or len(site.accepted) < site.plan.jobs):
         pair = len(can) > 1 and rng.random() < _PAIRS
         yield rng.sample(can, 2) if pair else [rng.choice(can)]
 

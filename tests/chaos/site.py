@@ -74,7 +74,7 @@ class Site:
     history: History
     disk_is_small: bool = False
     network: Network | None = None  # the workers' own
-    older: Path | None = None  # the code of an earlier version
+    older: Path | None = None  # the code of an earlier version, of a rollout
     accepted: set[str] = field(default_factory=set)  # jobs, as far as their clients know
     postgres: PostgresServer | None = None
     s3: S3Server | None = None

@@ -11,18 +11,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # The last commit without tokens and tenants, two migrations ago. Once there are releases, the
 # newest's tag belongs here.
-OLDER = "ff76c0b7"
+OLDER = "ff76c0b59b"
 
 
-def check_out(commit: str, folder: Path) -> Path | None:
-    """Makes a tree with that commit's farm and this one's tests; None where there is no such.
+def check_out(commit: str, folder: Path) -> Path:
+    """Makes a tree with that commit's farm and this one's tests; fails where there is no such.
 
     The programs that faults are staged with are this version's, on the earlier one's farm.
     """
     git = ["git", "-C", str(ROOT), "archive", "--format=tar", commit, "farm", "client", "examples"]
-    found = subprocess.run(git, capture_output=True, check=False) if shutil.which("git") else None
-    if found is None or found.returncode:
-        return None
+    try:
+        found = subprocess.run(git, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", b"").decode().strip() or error
+        raise SystemExit(f"a rollout needs the history of this repository: {said}") from None
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as tree:
         tree.extractall(folder, filter="data")
     ignore = shutil.ignore_patterns("__pycache__", "planted")
