@@ -13,6 +13,7 @@ from tests.chaos.site import Plan
 from tests.chaos.table import Report
 
 _SETTLE_S = 120.0
+_BACK_S = 30.0
 
 
 def run(plan: Plan, folder: Path) -> Report:
@@ -25,6 +26,8 @@ def run(plan: Plan, folder: Path) -> Report:
                 faults.inject(farm)
             took_s, unsettled = load.settle(farm, _SETTLE_S)
             stuck = [] if unsettled else held.leave()
+            programs = [*farm.gateways, *farm.workers]
+            away = [program.name for program in programs if not program.ready.wait(_BACK_S)]
             if not unsettled:
                 try:
                     load.probe(farm)
@@ -35,6 +38,7 @@ def run(plan: Plan, folder: Path) -> Report:
                 took_s=took_s,
                 unsettled={job.name: job.state for job in unsettled},
                 stuck=stuck,
+                away=away,
             )
         report = check(gather(farm))
     missing = set(plan.faults or plan.counts or faults.NAMES) - {
