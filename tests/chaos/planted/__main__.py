@@ -38,6 +38,8 @@ def _is_found(patch: Path) -> bool:
     else:
         suite = "tests.chaos" if options[0].startswith("-") else f"tests.chaos.{options.pop(0)}"
         command = [suite, "--out=out", *options]
+    git = ["git", "-C", str(_ROOT), "rev-parse", "--absolute-git-dir"]
+    git_dir = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory(prefix="farm-planted-") as name:
         copy = Path(name)
         for part in _COPIED:
@@ -47,7 +49,8 @@ def _is_found(patch: Path) -> bool:
         run = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"},
+            # The history is where an older farm comes from.
+            env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}", "GIT_DIR": git_dir},
             capture_output=True,
             text=True,
             check=False,
