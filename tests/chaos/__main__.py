@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.chaos import faults
+from tests.chaos import inject
 from tests.chaos.run import run
 from tests.chaos.site import Plan
 
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--artifacts", choices=["folder", "s3"], default="folder")
     parser.add_argument("--direct-upload", action="store_true", help="needs --artifacts s3")
-    parser.add_argument("--fault", action="append", choices=faults.NAMES, help="only such")
+    parser.add_argument("--fault", action="append", choices=inject.NAMES, help="only such")
     parser.add_argument("--count", action="append", type=_count, help="FAULT:N, instead of seconds")
     parser.add_argument("--older", metavar="COMMIT", default="", help="begin with that farm")
     parser.add_argument("--jobs", type=int, default=0, help="until so many, short, were accepted")
@@ -59,8 +59,8 @@ def main() -> int:
 
 def _count(given: str) -> tuple[str, int]:
     name, _, count = given.partition(":")
-    if name not in faults.NAMES:
-        raise argparse.ArgumentTypeError(f"{name!r} is no fault; {', '.join(faults.NAMES)} are")
+    if name not in inject.NAMES:
+        raise argparse.ArgumentTypeError(f"{name!r} is no fault; {', '.join(inject.NAMES)} are")
     return name, int(count)
 
 

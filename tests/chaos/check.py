@@ -311,8 +311,8 @@ def _nobody_dies(run: Run) -> Iterator[str]:
     for event in run.events:
         if event["what"] == "ended" and event["code"] not in (0, -15):
             yield f"died: {event['name']} stopped with code {event['code']}"
-        if event["what"] == "settled":
-            yield from (f"died: {name} never came back" for name in event["away"])
+        if event["what"] == "away":
+            yield f"died: {event['name']} was not back within {event['for_s']:.0f} s"
 
 
 def _nothing_is_unforeseen(run: Run) -> Iterator[str]:

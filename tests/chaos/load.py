@@ -27,6 +27,7 @@ from svdfarm import (
     ShotState,
     SvdfarmError,
 )
+from svdfarm.jobs import JobHandle
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
 from tests.chaos.history import Event, History
@@ -130,32 +131,8 @@ class Load:
 
     def _create(self, client: Client, request: Event) -> bool:
         """Submits; True once the farm has answered."""
-        image = _image(request)
-        shots = [
-            NewShot(
-                image,
-                RenderParams(
-                    model="tiny",
-                    width_px=SIZE_PX,
-                    height_px=SIZE_PX,
-                    frame_count=FRAMES,
-                    step_count=request["steps"],
-                    seed=seed,
-                    motion_bucket_id=(request["poison"] if not index else 0) or 127,
-                ),
-                name=f"s{seed}",
-            )
-            for index, seed in enumerate(request["seeds"])
-        ]
         try:
-            with self._history.call("submit", **request) as told:
-                job = client.submit(
-                    shots,
-                    display_name=request["name"],
-                    priority=request["priority"],
-                    request_id=request["request_id"],
-                )
-                told["job"] = job.name
+            job = submit(client, self._history, request)
         except SvdfarmError as error:
             return error.reason == "REQUEST_ID_REUSED"
         with self._lock:
@@ -298,6 +275,36 @@ def probe(site: Site) -> None:
         job = client.submit([IMAGES / "rocket.jpg"] * (4 * len(site.workers)), params=params)
         job.wait(timeout_s=_PATIENCE_S)
     site.history.tell("probed", job=job.name, workers=[worker.said for worker in site.workers])
+
+
+def submit(client: Client, history: History, request: Event) -> JobHandle:
+    """Asks for a job, and notes what came of it. Raises SvdfarmError."""
+    image = _image(request)
+    shots = [
+        NewShot(
+            image,
+            RenderParams(
+                model="tiny",
+                width_px=SIZE_PX,
+                height_px=SIZE_PX,
+                frame_count=FRAMES,
+                step_count=request["steps"],
+                seed=seed,
+                motion_bucket_id=(request["poison"] if not index else 0) or 127,
+            ),
+            name=f"s{seed}",
+        )
+        for index, seed in enumerate(request["seeds"])
+    ]
+    with history.call("submit", **request) as told:
+        job = client.submit(
+            shots,
+            display_name=request["name"],
+            priority=request["priority"],
+            request_id=request["request_id"],
+        )
+        told["job"] = job.name
+    return job
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from svdfarm import SvdfarmError
-from tests.chaos import faults, load, site
+from tests.chaos import inject, load, site
 from tests.chaos.check import check
 from tests.chaos.remains import gather
 from tests.chaos.site import Plan
@@ -23,11 +23,12 @@ def run(plan: Plan, folder: Path) -> Report:
     with site.prepared(plan, folder) as farm:
         with site.running(farm):
             with load.held(farm) as held:
-                faults.inject(farm)
+                inject.inject(farm)
             took_s, unsettled = load.settle(farm, _SETTLE_S)
             stuck = [] if unsettled else held.leave()
-            programs = [*farm.gateways, *farm.workers]
-            away = [program.name for program in programs if not program.ready.wait(_BACK_S)]
+            for program in [*farm.gateways, *farm.workers]:
+                if not program.ready.wait(_BACK_S):
+                    farm.history.tell("away", name=program.name, for_s=_BACK_S)
             if not unsettled:
                 try:
                     load.probe(farm)
@@ -38,11 +39,10 @@ def run(plan: Plan, folder: Path) -> Report:
                 took_s=took_s,
                 unsettled={job.name: job.state for job in unsettled},
                 stuck=stuck,
-                away=away,
             )
         report = check(gather(farm))
-    missing = set(plan.faults or plan.counts or faults.NAMES) - {
-        f.__name__ for f in faults.staged(farm)
+    missing = set(plan.faults or plan.counts or inject.NAMES) - {
+        f.__name__ for f in inject.staged(farm)
     }
     report.figures["not staged here"] = ", ".join(sorted(missing)) or "nothing"
     return report

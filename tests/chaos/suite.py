@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import farm
-from tests.chaos.versions import OLDER
+from tests.chaos.versions import OLDER, current
 
 _ROOT = Path(__file__).parents[2]
 
@@ -167,7 +167,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
             ]
         ),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "commit": _commit(),
+        "commit": current(),
         "took_s": round(time.monotonic() - started),
         "code": run.returncode,
         "table": told,
@@ -175,16 +175,6 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
     if run.returncode == 0:
         path.write_text(json.dumps(found), encoding="utf-8")
     return found
-
-
-def _commit() -> str:
-    """Of what is tried, with a plus where it has been changed since."""
-    git = ["git", "-C", str(_ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
-    try:
-        found = subprocess.run(git, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def _page(done: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The farm of an earlier version, from this repository's history, for rollouts from it and back."""
+"""Commits of this repository: what is tried, and the earlier farm of a rollout."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def check_out(commit: str, folder: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "planted")
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
     return folder
+
+
+def current() -> str:
+    """The commit of what is tried, with a plus where it has been changed since."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
