@@ -48,7 +48,10 @@ def gateway_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
 
 
 def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
-    """SIGKILL at a named point of what it does to its store; see inside.py."""
+    """SIGKILL at a named point of what it does to its store, or where it does not get there soon.
+
+    See inside.py.
+    """
     program, point = rng.choice(site.gateways), rng.choice(inside.POINTS)
     pid, said, order = program.process.pid, program.said, site.inside(program.name) / "die-at"
     program.killed = True
@@ -58,6 +61,8 @@ def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
         time.sleep(0.02)
     reached = not order.exists()
     order.unlink(missing_ok=True)
+    if not reached:
+        program.kill()
     about = {"program": program.name, "pid": pid, "said": said}
     return {**about, "point": point, "reached": reached}
 

@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,12 +85,14 @@ _OF_NETWORK = {
     "network_partition": 12,
     "network_bad": 10,
     "images_collected": 8,
-    "gateway_kill": 4,
+    "gateway_kill": 6,
+    "gateway_dies_at": 4,
     "worker_kill": 4,
 }
 _OF_VERSIONS = {
     "version_change": 20,
-    "gateway_kill": 4,
+    "gateway_kill": 6,
+    "gateway_dies_at": 4,
     "worker_kill": 4,
     "worker_freeze": 2,
     "images_collected": 4,
@@ -113,6 +116,20 @@ _FULL = [
         {"FARM_MODEL_EXAMPLES": "2000"},
     ),
 ]
+_SUMMED = (
+    "faults injected",
+    "pairs of them at once",
+    "gateways dead at a named point",
+    "jobs acknowledged",
+    "of them lost",
+    "calls with an unknown outcome",
+    "shots",
+    "with other than one ending",
+    "torn, lost or orphan artifacts",
+    "second jobs for one key",
+    "shots with attempts out of bounds",
+    "stale finishes refused",
+)
 KINDS = {"quick": _QUICK, "full": _FULL}
 
 
@@ -146,7 +163,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
         return found
     print(f"{part.name}: runs", flush=True)
     started = time.monotonic()
-    out = [] if part.module == "pytest" else [f"--out={folder / 'out'}"]
+    out = [] if part.module == "pytest" else [f"--out={path.with_suffix('.out')}"]
     run = subprocess.run(
         [sys.executable, "-m", part.module, *out, *part.arguments],
         cwd=_ROOT,
@@ -178,18 +195,34 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
 
 
 def _page(done: list[dict[str, Any]]) -> str:
-    """All tables, for people."""
+    """All tables, and what they come to, for people."""
     lines = [
         "# Faults that the farm was broken with",
         "",
         "Made by `make chaos`.",
         f"svdfarm {farm.__version__}, Python {platform.python_version()}, {platform.system()}.",
+        *_sums([part["table"] for part in done]),
     ]
     for part in done:
         when = f"{part['date']}, commit {part['commit']}, {part['took_s'] / 60:.0f} min"
         about = f"`{part['command']}`, {when}"
         lines += ["", f"## {part['name'].capitalize()}", "", about, "", "```", part["table"], "```"]
     return "\n".join(lines) + "\n"
+
+
+def _sums(tables: list[str]) -> list[str]:
+    """Of the farms under load."""
+    figures, times, slowest_s = Counter[str](), Counter[str](), defaultdict[str, float](float)
+    for table in tables:
+        for name, n in re.findall(r"^(.+?) {2,}(\d+)$", table, re.MULTILINE):
+            figures[name.strip()] += int(n)
+        for name, n, last in re.findall(r"^(\w+) +(\d+) .* ([\d.]+|-)$", table, re.MULTILINE):
+            times[name] += int(n)
+            slowest_s[name] = max(slowest_s[name], 0.0 if last == "-" else float(last))
+    lines = ["", "## All farms under load", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {figures[name]:,} |" for name in _SUMMED]
+    lines += ["", "| fault | times | slowest recovery, s |", "|---|---|---|"]
+    return lines + [f"| {name} | {n} | {slowest_s[name]:g} |" for name, n in sorted(times.items())]
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def figures(run: Run, violations: Iterable[str]) -> dict[str, object]:
     return {
         "faults injected": len(thrown),
         "  pairs of them at once": sum(event["at_once"] == 2 for event in thrown) // 2,
+        "  gateways dead at a named point": sum(bool(event.get("reached")) for event in run.events),
         "jobs acknowledged": len(run.acknowledged),
         "  of them lost": broken["P1"],
         "  deleted by their owners": len(run.deleted),
