@@ -16,6 +16,9 @@ from tests.chaos import inject
 from tests.chaos.run import run
 from tests.chaos.site import Plan
 
+# Who submits gets what one core has.
+_OF_SHORT_JOBS = {"submitters": 8, "watchers": 2, "downloaders": 3, "owners": 1}
+
 
 def main() -> int:
     """Returns the exit code: 1 where a promise was broken."""
@@ -44,6 +47,7 @@ def main() -> int:
         older=options.older,
         jobs=options.jobs,
         lose_answers=options.lose_answers,
+        **(_OF_SHORT_JOBS if options.jobs else {}),
         faults=tuple(options.fault or ()),
         counts=dict(options.count or ()),
     )

@@ -27,8 +27,10 @@ from tests.chaos.load import submit
 from tests.chaos.processes import Program
 from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
 from tests.chaos.versions import ROOT
+from tests.running import eventually
 
 _REACHED_WITHIN_S = 5.0  # or nobody asks for that just now
+_STARTED_WITHIN_S = 60.0  # again; what comes before may take as long as it drains
 _COMING = ("101", "102")  # images that the load does not use
 
 
@@ -259,9 +261,10 @@ def disk_full(site: Site, rng: random.Random) -> dict[str, Any]:
 
 
 def _end(program: Program, number: signal.Signals) -> dict[str, Any]:
-    pid, said = program.process.pid, program.said
+    process, said = program.process, program.said
     program.kill(number)
-    return {"program": program.name, "pid": pid, "said": said}
+    eventually(lambda: program.process is not process, _STARTED_WITHIN_S)
+    return {"program": program.name, "pid": process.pid, "said": said}
 
 
 def _put(order: Path, text: str) -> None:

@@ -123,7 +123,7 @@ class Load:
                 "priority": rng.choice([0, 0, 0, 50]),
                 "seeds": list(range(first, first + (1 if short else rng.choice([1, 2, 3, 8])))),
                 "steps": 1 if short else rng.choice(STEPS),
-                "poison": rng.choice(list(Poison)) if rng.random() < _POISON_SHARE else 0,
+                "poison": 0 if short or rng.random() > _POISON_SHARE else rng.choice(list(Poison)),
                 "image": rng.choice(["rocket.jpg", "of its own", f"{rng.randrange(_IMAGES)}"]),
             }
             self._submitted.append(request)

@@ -98,7 +98,7 @@ _OF_VERSIONS = {
     "images_collected": 4,
     "network_partition": 4,
 }
-_ONE = ("--seconds=0", "--fault=worker_kill")
+_ONE = ("--seconds=0", "--fault=wire_cut")
 _FULL = [
     _farm("sqlite", _EACH, seed=11),
     _farm("postgres and s3", _EACH | _OF_POSTGRES, *_POSTGRES, seed=12),
