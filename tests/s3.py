@@ -129,8 +129,8 @@ class Faults:
 
 
 @contextlib.contextmanager
-def faulty(server: S3Server) -> Iterator[Faults]:
-    """A proxy in front of the server."""
+def faulty(server: S3Server, host: str = "127.0.0.1") -> Iterator[Faults]:
+    """A proxy in front of the server, at an address of this machine's."""
 
     class Proxy(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -181,8 +181,8 @@ def faulty(server: S3Server) -> Iterator[Faults]:
         def log_message(self, *_: object) -> None:
             return
 
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    faults = Faults(f"http://127.0.0.1:{listener.server_address[1]}")
+    listener = http.server.ThreadingHTTPServer((host, 0), Proxy)
+    faults = Faults(f"http://{host}:{listener.server_address[1]}")
     serve: Callable[[], None] = listener.serve_forever
     thread = threading.Thread(target=serve, name="faulty-s3")
     thread.start()

@@ -52,6 +52,8 @@ _START_ATTEMPT = (
         schema.attempt.c.shot_number == bindparam("of_shot"),
         schema.attempt.c.number == bindparam("of_attempt"),
         schema.attempt.c.start_time_s.is_(None),
+        # What was lost was judged as it was known to be; a late word would undo its count.
+        schema.attempt.c.outcome.is_(None),
     )
     .values(start_time_s=bindparam("now_s"))
 )

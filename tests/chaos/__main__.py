@@ -12,9 +12,12 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.chaos import faults
+from tests.chaos import inject
 from tests.chaos.run import run
 from tests.chaos.site import Plan
+
+# Who submits gets what one core has.
+_OF_SHORT_JOBS = {"submitters": 8, "watchers": 2, "downloaders": 3, "owners": 1}
 
 
 def main() -> int:
@@ -27,8 +30,11 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--artifacts", choices=["folder", "s3"], default="folder")
     parser.add_argument("--direct-upload", action="store_true", help="needs --artifacts s3")
-    parser.add_argument("--fault", action="append", choices=faults.NAMES, help="only such")
+    parser.add_argument("--fault", action="append", choices=inject.NAMES, help="only such")
     parser.add_argument("--count", action="append", type=_count, help="FAULT:N, instead of seconds")
+    parser.add_argument("--older", metavar="COMMIT", default="", help="begin with that farm")
+    parser.add_argument("--jobs", type=int, default=0, help="until so many, short, were accepted")
+    parser.add_argument("--lose-answers", type=float, default=0.0, help="this share, all the time")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was mounted and started goes
@@ -38,6 +44,10 @@ def main() -> int:
         options.database,
         options.artifacts,
         options.direct_upload,
+        older=options.older,
+        jobs=options.jobs,
+        lose_answers=options.lose_answers,
+        **(_OF_SHORT_JOBS if options.jobs else {}),
         faults=tuple(options.fault or ()),
         counts=dict(options.count or ()),
     )
@@ -53,8 +63,8 @@ def main() -> int:
 
 def _count(given: str) -> tuple[str, int]:
     name, _, count = given.partition(":")
-    if name not in faults.NAMES:
-        raise argparse.ArgumentTypeError(f"{name!r} is no fault; {', '.join(faults.NAMES)} are")
+    if name not in inject.NAMES:
+        raise argparse.ArgumentTypeError(f"{name!r} is no fault; {', '.join(inject.NAMES)} are")
     return name, int(count)
 
 

@@ -53,6 +53,7 @@ def check(remains: Remains) -> Report:
         _every_worker_works,
         _books_balance,
         _nobody_dies,
+        _nothing_is_unforeseen,
         _the_harness_works,
     ):
         report.violations += promise(run)
@@ -310,6 +311,15 @@ def _nobody_dies(run: Run) -> Iterator[str]:
     for event in run.events:
         if event["what"] == "ended" and event["code"] not in (0, -15):
             yield f"died: {event['name']} stopped with code {event['code']}"
+        if event["what"] == "away":
+            yield f"died: {event['name']} was not back within {event['for_s']:.0f} s"
+
+
+def _nothing_is_unforeseen(run: Run) -> Iterator[str]:
+    """No fault is told as an internal error: those are the farm's own."""
+    for what, n in run.remains.internal_errors.items():
+        if what.partition(" ")[0] in ("rpc.failed", "publish.failed", "session.failed"):
+            yield f"unforeseen: {n} x {what}"
 
 
 def _the_harness_works(run: Run) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """Faults: each breaks one thing of a running farm and heals it again.
 
 A fault returns when what it broke is whole again, with what the history should tell of it. A
-program that was ended counts as whole: to start again is the farm's own recovery. `inject` throws
-faults at a farm, some in pairs, as the seed says.
+program that was ended counts as whole: to start again is the farm's own recovery.
 """
 
 from __future__ import annotations
@@ -14,22 +13,25 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from svdfarm import Client, SvdfarmError
 from tests.chaos import inside
+from tests.chaos.load import submit
 from tests.chaos.processes import Program
 from tests.chaos.site import LEASE_S, RESERVE_BYTES, Site
+from tests.chaos.versions import ROOT
+from tests.running import eventually
 
-Fault = Callable[[Site, random.Random], dict[str, Any]]
-
-_PAIRS = 0.25
-_PAUSE_S = (0.3, 2.0)
-_READY_S = 60.0
 _REACHED_WITHIN_S = 5.0  # or nobody asks for that just now
+_STARTED_WITHIN_S = 60.0  # again; what comes before may take as long as it drains
+_COMING = ("101", "102")  # images that the load does not use
 
 
 def gateway_kill(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -48,7 +50,10 @@ def gateway_freeze(site: Site, rng: random.Random) -> dict[str, Any]:
 
 
 def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
-    """SIGKILL at a named point of what it does to its store; see inside.py."""
+    """SIGKILL at a named point of what it does to its store, or where it does not get there soon.
+
+    See inside.py.
+    """
     program, point = rng.choice(site.gateways), rng.choice(inside.POINTS)
     pid, said, order = program.process.pid, program.said, site.inside(program.name) / "die-at"
     program.killed = True
@@ -58,6 +63,8 @@ def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
         time.sleep(0.02)
     reached = not order.exists()
     order.unlink(missing_ok=True)
+    if not reached:
+        program.kill()
     about = {"program": program.name, "pid": pid, "said": said}
     return {**about, "point": point, "reached": reached}
 
@@ -65,12 +72,8 @@ def gateway_dies_at(site: Site, rng: random.Random) -> dict[str, Any]:
 def answers_lost(site: Site, rng: random.Random) -> dict[str, Any]:
     """Writes to the store that are done, and whose callers are told that it is away."""
     share, for_s = rng.choice([0.05, 0.05, 0.3]), rng.uniform(1.0, 5.0)
-    orders = [site.inside(gateway.name) / "lose-answers" for gateway in site.gateways]
-    for order in orders:
-        _put(order, str(share))
-    time.sleep(for_s)
-    for order in orders:
-        order.unlink()
+    with orders(site, "lose-answers", str(share)):
+        time.sleep(for_s)
     return {"share": share, "for_s": for_s}
 
 
@@ -115,6 +118,82 @@ def wire_stall(site: Site, rng: random.Random) -> dict[str, Any]:
     with rng.choice(site.wires).stalled():
         time.sleep(for_s)
     return {"for_s": for_s}
+
+
+def network_partition(site: Site, rng: random.Random) -> dict[str, Any]:
+    """No packet gets through, for some workers or for all, for less or more than a lease."""
+    assert site.network is not None
+    ports = [wire.port for wire in rng.sample(site.wires, rng.randint(1, len(site.wires)))]
+    whose = rng.choice([[], ports])
+    for_s = rng.uniform(0.3, 2 * LEASE_S)
+    with site.network.dropping(100, whose):
+        time.sleep(for_s)
+    return {"for_s": for_s, "wires": len(whose) or len(site.wires)}
+
+
+def network_bad(site: Site, rng: random.Random) -> dict[str, Any]:
+    """What workers and gateways send takes 200 ms longer, and of 20 packets one is lost."""
+    assert site.network is not None
+    for_s = rng.uniform(2.0, 8.0)
+    with site.network.dropping(5):
+        for wire in site.wires:
+            wire.delay_s = 0.2
+        time.sleep(for_s)
+        for wire in site.wires:
+            wire.delay_s = 0.0
+    return {"for_s": for_s}
+
+
+def version_change(site: Site, rng: random.Random) -> dict[str, Any]:
+    """SIGTERM, and what comes up again is of the other version: forward or back."""
+    assert site.older is not None
+    program = rng.choice([rng.choice(site.gateways), rng.choice(site.workers)])
+    back = program.code == ROOT
+    program.code = site.older if back else ROOT
+    return {**_end(program, signal.SIGTERM), "back": back}
+
+
+def images_collected(site: Site, rng: random.Random) -> dict[str, Any]:
+    """Images go at once that no job uses, and come again with other jobs in the same moment."""
+    end = time.monotonic() + rng.uniform(1.0, 4.0)
+    comers = [
+        threading.Thread(target=_come_and_go, args=[site, random.Random(rng.random()), end])
+        for _ in range(2)
+    ]
+    prunes = 0
+    with orders(site, "no-grace"), _caller(site, rng) as client:
+        for comer in comers:
+            comer.start()
+        while time.monotonic() < end:
+            with contextlib.suppress(SvdfarmError), site.history.call("prune", older_than_s=5):
+                client.prune(timedelta(seconds=5))
+                prunes += 1
+            time.sleep(rng.uniform(0, 0.1))
+        for comer in comers:
+            comer.join()
+    return {"prunes": prunes}
+
+
+def _come_and_go(site: Site, rng: random.Random, end: float) -> None:
+    """Submits jobs with few images and deletes most of them, until `end` on the steady clock."""
+    with _caller(site, rng) as client:
+        while time.monotonic() < end:
+            request = {
+                "request_id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+                "name": "comes and goes",
+                "priority": 0,
+                "seeds": [rng.randrange(10**6, 10**9)],
+                "steps": 1,
+                "poison": 0,
+                "image": rng.choice(_COMING),
+            }
+            with contextlib.suppress(SvdfarmError):
+                job = submit(client, site.history, request)
+                if rng.random() < 0.8:
+                    with site.history.call("cancel", job=job.name):
+                        job.cancel()
+                    with site.history.call("delete", job=job.name):
+                        job.delete()
 
 
 def postgres_restart(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -181,85 +260,11 @@ def disk_full(site: Site, rng: random.Random) -> dict[str, Any]:
     return _fill(site, rng, rng.choice([0, 0, 40_000, 400_000]))
 
 
-_ALL: dict[Fault, Callable[[Site], bool]] = {
-    gateway_kill: lambda _: True,
-    gateway_stop: lambda _: True,
-    gateway_freeze: lambda _: True,
-    gateway_dies_at: lambda _: True,
-    answers_lost: lambda _: True,
-    clock_jump: lambda _: True,
-    worker_kill: lambda _: True,
-    worker_stop: lambda _: True,
-    worker_freeze: lambda _: True,
-    wire_cut: lambda _: True,
-    wire_stall: lambda _: True,
-    postgres_restart: lambda site: site.postgres is not None,
-    postgres_cut: lambda site: site.postgres is not None,
-    s3_errors: lambda site: site.s3_faults is not None,
-    s3_lost_replies: lambda site: site.s3_faults is not None,
-    s3_slow: lambda site: site.s3_faults is not None,
-    disk_low: lambda site: site.disk_is_small,
-    disk_full: lambda site: site.disk_is_small,
-}
-NAMES = tuple(fault.__name__ for fault in _ALL)
-
-
-def staged(site: Site) -> list[Fault]:
-    """Those that this farm and this machine allow, of those that the plan names."""
-    wanted = site.plan.faults or tuple(site.plan.counts) or NAMES
-    return [fault for fault, can in _ALL.items() if fault.__name__ in wanted and can(site)]
-
-
-def inject(site: Site) -> None:
-    """Throws faults at the farm, some in pairs: so many as the plan says, or for so long."""
-    rng = random.Random(f"{site.plan.seed}/faults")
-    for chosen in _chosen(site, rng):
-        seeds = [rng.random() for _ in chosen]
-        threads = [
-            threading.Thread(target=_throw, args=[site, fault, random.Random(seed)])
-            for fault, seed in zip(chosen, seeds, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        # Sooner or later the farm has to come up again between two faults.
-        for gateway in site.gateways:
-            gateway.ready.wait(_READY_S)
-        time.sleep(rng.uniform(*_PAUSE_S))
-
-
-def _chosen(site: Site, rng: random.Random) -> Iterator[list[Fault]]:
-    """What is thrown at once, again and again."""
-    can = staged(site)
-    if site.plan.counts:
-        left = [fault for fault in can for _ in range(site.plan.counts.get(fault.__name__, 0))]
-        rng.shuffle(left)
-        while left:
-            yield [left.pop() for _ in range(1 + (len(left) > 1 and rng.random() < _PAIRS))]
-        return
-    deadline = time.monotonic() + site.plan.seconds
-    while time.monotonic() < deadline:
-        pair = len(can) > 1 and rng.random() < _PAIRS
-        yield rng.sample(can, 2) if pair else [rng.choice(can)]
-
-
-def _throw(site: Site, fault: Fault, rng: random.Random) -> None:
-    name = fault.__name__
-    site.history.tell("fault", name=name)
-    begun = time.time()
-    try:
-        about = fault(site, rng)
-    except Exception as error:  # noqa: BLE001 - the checker tells it
-        site.history.tell("harness", error=f"{name}: {type(error).__name__}: {error}")
-        return
-    site.history.tell("healed", name=name, begun=begun, **about)
-
-
 def _end(program: Program, number: signal.Signals) -> dict[str, Any]:
-    pid, said = program.process.pid, program.said
+    process, said = program.process, program.said
     program.kill(number)
-    return {"program": program.name, "pid": pid, "said": said}
+    eventually(lambda: program.process is not process, _STARTED_WITHIN_S)
+    return {"program": program.name, "pid": process.pid, "said": said}
 
 
 def _put(order: Path, text: str) -> None:
@@ -267,6 +272,23 @@ def _put(order: Path, text: str) -> None:
     half = order.with_suffix(".half")
     half.write_text(text, encoding="utf-8")
     half.rename(order)
+
+
+@contextlib.contextmanager
+def orders(site: Site, name: str, text: str = "") -> Iterator[None]:
+    """What all gateways find within the block; see inside.py."""
+    orders = [site.inside(gateway.name) / name for gateway in site.gateways]
+    for order in orders:
+        _put(order, text)
+    try:
+        yield
+    finally:
+        for order in orders:
+            order.unlink(missing_ok=True)  # of a pair of faults, the other one was first
+
+
+def _caller(site: Site, rng: random.Random) -> Client:
+    return Client(rng.choice(site.addresses), connect_timeout_s=0, call_timeout_s=20)
 
 
 def _set_off(clock: Path, off_s: int) -> None:

@@ -1,7 +1,8 @@
 """Faults within a gateway's process: it dies at a named point, or its store's answers get lost.
 
 What is to happen stands in a folder, where the gateway looks at every call of its store: `die-at`
-names a point, `lose-answers` the share of writes whose answer is lost.
+names a point, `lose-answers` the share of writes whose answer is lost. While `no-grace` is there, a
+prune takes images that no job uses at once, not after a day.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import random
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from farm.gateway import collector
+from farm.gateway.collector import Collector
+from farm.jobs.retention import Holdings, Policy, choose
 from farm.store.bucket import BucketBlobs
 from farm.store.database import Database
 from farm.store.errors import StoreAway
@@ -80,9 +85,25 @@ def install(folder: Path) -> None:
 
     setattr(Database, "submit", watched_submit)  # noqa: B010 - for mypy, methods are no variables
     setattr(Database, "write", watched_write)  # noqa: B010
+    _collect_at_once(folder / "no-grace")
     for blobs in (FolderBlobs, BucketBlobs):
         for method in ("put", "delete"):
             setattr(blobs, method, _watched(getattr(blobs, method), method, reached))
+
+
+def _collect_at_once(no_grace: Path) -> None:
+    prune = Collector.prune
+
+    def prune_now(self: Collector, policy: Policy, **how: Any) -> Any:
+        return prune(self, replace(policy, grace_s=0) if no_grace.exists() else policy, **how)
+
+    def choose_now(kept: Holdings, policy: Policy, now_s: float) -> Holdings:
+        chosen = choose(kept, policy, now_s)
+        # Nothing but their day keeps files whose rows are about to come.
+        return chosen if policy.grace_s else replace(chosen, orphans=[])
+
+    setattr(Collector, "prune", prune_now)  # noqa: B010
+    setattr(collector, "choose", choose_now)  # noqa: B010
 
 
 def _watched(method: Any, name: str, reached: Callable[[str], None]) -> Any:

@@ -27,6 +27,7 @@ from svdfarm import (
     ShotState,
     SvdfarmError,
 )
+from svdfarm.jobs import JobHandle
 from svdfarm.v1 import render_service_pb2 as rpc
 from svdfarm.v1.render_service_pb2_grpc import RenderServiceStub
 from tests.chaos.history import Event, History
@@ -38,6 +39,7 @@ _BACKLOG_SHOTS = 60
 _PATIENCE_S = 60.0  # of watchers, for a farm that is away
 _POISON_SHARE = 0.04
 _STREAM_S = 30.0
+_IMAGES = 8  # that are often nobody's any more, and sent again
 
 
 class Load:
@@ -114,50 +116,28 @@ class Load:
         """A new job, as its owner may have to send it several times."""
         with self._lock:
             first = len(self._submitted) * 100 + 1
+            short = self._site.plan.jobs > 0
             request = {
                 "request_id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
                 "name": f"of {number}",
                 "priority": rng.choice([0, 0, 0, 50]),
-                "seeds": list(range(first, first + rng.choice([1, 2, 3, 8]))),
-                "steps": rng.choice(STEPS),
-                "poison": rng.choice(list(Poison)) if rng.random() < _POISON_SHARE else 0,
-                "image": rng.choice(["rocket.jpg", "of its own"]),
+                "seeds": list(range(first, first + (1 if short else rng.choice([1, 2, 3, 8])))),
+                "steps": 1 if short else rng.choice(STEPS),
+                "poison": 0 if short or rng.random() > _POISON_SHARE else rng.choice(list(Poison)),
+                "image": rng.choice(["rocket.jpg", "of its own", f"{rng.randrange(_IMAGES)}"]),
             }
             self._submitted.append(request)
         return request
 
     def _create(self, client: Client, request: Event) -> bool:
         """Submits; True once the farm has answered."""
-        image = _image(request)
-        shots = [
-            NewShot(
-                image,
-                RenderParams(
-                    model="tiny",
-                    width_px=SIZE_PX,
-                    height_px=SIZE_PX,
-                    frame_count=FRAMES,
-                    step_count=request["steps"],
-                    seed=seed,
-                    motion_bucket_id=(request["poison"] if not index else 0) or 127,
-                ),
-                name=f"s{seed}",
-            )
-            for index, seed in enumerate(request["seeds"])
-        ]
         try:
-            with self._history.call("submit", **request) as told:
-                job = client.submit(
-                    shots,
-                    display_name=request["name"],
-                    priority=request["priority"],
-                    request_id=request["request_id"],
-                )
-                told["job"] = job.name
+            job = submit(client, self._history, request)
         except SvdfarmError as error:
             return error.reason == "REQUEST_ID_REUSED"
         with self._lock:
             self._jobs.append(job.name)
+        self._site.accepted.add(job.name)
         return True
 
     def _measure(self, client: Client, rng: random.Random, number: int) -> None:
@@ -297,6 +277,36 @@ def probe(site: Site) -> None:
     site.history.tell("probed", job=job.name, workers=[worker.said for worker in site.workers])
 
 
+def submit(client: Client, history: History, request: Event) -> JobHandle:
+    """Asks for a job, and notes what came of it. Raises SvdfarmError."""
+    image = _image(request)
+    shots = [
+        NewShot(
+            image,
+            RenderParams(
+                model="tiny",
+                width_px=SIZE_PX,
+                height_px=SIZE_PX,
+                frame_count=FRAMES,
+                step_count=request["steps"],
+                seed=seed,
+                motion_bucket_id=(request["poison"] if not index else 0) or 127,
+            ),
+            name=f"s{seed}",
+        )
+        for index, seed in enumerate(request["seeds"])
+    ]
+    with history.call("submit", **request) as told:
+        job = client.submit(
+            shots,
+            display_name=request["name"],
+            priority=request["priority"],
+            request_id=request["request_id"],
+        )
+        told["job"] = job.name
+    return job
+
+
 @contextlib.contextmanager
 def held(site: Site) -> Iterator[Load]:
     """The load for the length of a with block."""
@@ -308,9 +318,10 @@ def held(site: Site) -> Iterator[Load]:
 
 
 def _image(request: Event) -> bytes:
-    if request["image"] != "of its own":
-        return (IMAGES / str(request["image"])).read_bytes()
-    return own_image(request["seeds"][0])
+    name = str(request["image"])
+    if name.endswith(".jpg"):
+        return (IMAGES / name).read_bytes()
+    return own_image(int(name) if name.isdecimal() else request["seeds"][0])
 
 
 def own_image(seed: int) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.chaos.history import History
+from tests.chaos.versions import ROOT
 from tests.running import eventually
 
 _LOOK_EVERY_S = 0.05
@@ -20,10 +21,14 @@ _START_AGAIN_S = 0.3  # after a start that failed: what it needs is away
 
 
 class Program:
-    """A gateway or a worker; `said` is what it says when it is ready."""
+    """A gateway or a worker; `said` is what it says when it is ready.
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    It runs the code that lies in `code`, where that was changed from its next start on.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, code: Path = ROOT) -> None:
         self.name = name
+        self.code = code
         self.said = ""
         self.ready = threading.Event()
         self.peak_mb = 0
@@ -43,7 +48,8 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=os.environ,
+                cwd=self.code,
+                env={**os.environ, "PYTHONPATH": f"{self.code}:{self.code / 'client'}"},
             )
         threading.Thread(target=self._listen, args=[self.process], daemon=True).start()
 

@@ -16,13 +16,12 @@ from sqlalchemy import URL, make_url
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.fake import FakeRenderer
 from farm.store.bucket import Bucket
-from farm.store.database import Database
-from farm.store.postgres import Postgres
-from farm.store.sqlite import Sqlite
-from tests.chaos import moves
+from tests.chaos import moves, network, versions
 from tests.chaos.history import History
+from tests.chaos.network import Network
 from tests.chaos.preloaded import preloaded
 from tests.chaos.processes import Program, Supervisor
+from tests.chaos.versions import ROOT
 from tests.chaos.wire import Wire
 from tests.chaos.worker import FRAMES, SIZE_PX
 from tests.postgres import PostgresServer, running_postgres
@@ -50,6 +49,9 @@ class Plan:
     downloaders: int = 9
     owners: int = 2
     lease_s: float = LEASE_S
+    older: str = ""  # the commit whose farm all programs run at first; else this one's
+    jobs: int = 0  # goes on until so many were accepted, each of one short shot
+    lose_answers: float = 0.0  # this share of the answers to writes, as long as faults last
     faults: tuple[str, ...] = ()  # all that can be staged, where empty
     counts: Mapping[str, int] = field(
         default_factory=dict
@@ -71,6 +73,9 @@ class Site:
     url: URL
     history: History
     disk_is_small: bool = False
+    network: Network | None = None  # the workers' own
+    older: Path | None = None  # the code of an earlier version, of a rollout
+    accepted: set[str] = field(default_factory=set)  # jobs, as far as their clients know
     postgres: PostgresServer | None = None
     s3: S3Server | None = None
     s3_faults: Faults | None = None
@@ -79,6 +84,11 @@ class Site:
     workers: list[Program] = field(default_factory=list)
     clocks: list[Path] = field(default_factory=list)  # of each program: see clock.c
     wires: list[Wire] = field(default_factory=list)  # of each worker, to any gateway
+
+    @property
+    def host(self) -> str:
+        """Where workers find what is on this machine."""
+        return self.network.host if self.network else "127.0.0.1"
 
     @property
     def addresses(self) -> list[str]:
@@ -99,17 +109,17 @@ def prepared(plan: Plan, folder: Path) -> Iterator[Site]:
         stack.callback(history.close)
         small = stack.enter_context(small_disk(data))
         site = Site(plan, folder, data, make_url(f"sqlite:///{data}/farm.db"), history, small)
+        site.network = stack.enter_context(network.apart())
+        if plan.older:
+            site.older = versions.check_out(plan.older, folder / "older")
         if plan.database == "postgres":
             site.postgres = stack.enter_context(running_postgres())
-            site.url = stack.enter_context(site.postgres.database())
+            site.url = stack.enter_context(site.postgres.database("template1"))
         if plan.artifacts == "s3":
             os.environ.update(KEYS)
             site.s3 = stack.enter_context(running_s3())
-            site.s3_faults = stack.enter_context(faulty(site.s3))
+            site.s3_faults = stack.enter_context(faulty(site.s3, site.host))
             site.bucket = site.s3.bucket()
-        backend = Postgres(site.url) if site.postgres else Sqlite(data / "farm.db")
-        Database.open(backend).close()
-        moves.watch(site.url)
         yield site
 
 
@@ -127,18 +137,20 @@ def running(site: Site) -> Iterator[None]:
                 *_gateway_command(site),
                 f"--inside={site.inside(name)}",
             ]
-            log = site.folder / f"{name}.log"
-            site.gateways.append(supervisor.add(Program(name, command, log)))
+            program = Program(name, command, site.folder / f"{name}.log", site.older or ROOT)
+            site.gateways.append(supervisor.add(program))
+        moves.watch(site.url)  # the first gateway has made the tables
         (site.folder / "workers").mkdir()
         for number in range(site.plan.workers):
-            wire = Wire(lambda: site.addresses, f"{site.plan.seed}/wire-{number}")
+            wire = Wire(lambda: site.addresses, f"{site.plan.seed}/wire-{number}", site.host)
             stack.callback(wire.close)
             site.wires.append(wire)
-            command = [*_clock(site, f"worker-{number}"), sys.executable]
-            command += ["-m", "tests.chaos.worker", wire.address]
+            name = f"worker-{number}"
+            command = [*(site.network.inside if site.network else []), *_clock(site, name)]
+            command += [sys.executable, "-m", "tests.chaos.worker", wire.address]
             command += map(str, [site.folder / "workers", clip, site.folder / "renders.jsonl"])
-            log = site.folder / f"worker-{number}.log"
-            program = Program(f"worker-{number}", [*command, str(STEP_S)], log)
+            command += [str(STEP_S)]
+            program = Program(name, command, site.folder / f"{name}.log", site.older or ROOT)
             site.workers.append(supervisor.add(program))
         yield
 

@@ -18,12 +18,14 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import farm
+from tests.chaos.versions import OLDER, current
 
 _ROOT = Path(__file__).parents[2]
 
@@ -43,19 +45,22 @@ def _farm(name: str, counts: Mapping[str, int], *arguments: str, seed: int = 1) 
     return Part(name, "tests.chaos", (f"--seed={seed}", *arguments, *wanted))
 
 
+_OLDER = f"--older={OLDER}"
 _POSTGRES = ("--database=postgres", "--artifacts=s3")
 _QUICK = [
     _farm(
         "sqlite",
         {"gateway_kill": 4, "gateway_dies_at": 3, "worker_kill": 3, "worker_freeze": 2}
-        | {"disk_full": 3, "answers_lost": 1, "clock_jump": 1},
+        | {"disk_full": 3, "answers_lost": 1, "clock_jump": 1}
+        | {"network_partition": 1, "images_collected": 1},
     ),
     _farm(
         "postgres and s3",
         {"gateway_kill": 3, "gateway_dies_at": 2, "worker_kill": 3, "worker_freeze": 1}
-        | {"postgres_restart": 2, "s3_lost_replies": 1, "wire_stall": 1},
+        | {"postgres_restart": 2, "s3_lost_replies": 1, "wire_stall": 1, "network_bad": 1},
         *_POSTGRES,
     ),
+    _farm("two versions", {"version_change": 6}, "--database=postgres", _OLDER),
     Part("power cuts", "tests.chaos.power", ("--cuts=50", "--seconds=4")),
     Part("ray's nodes", "tests.chaos.nodes", ("--nodes=1", "--heads=0")),
 ]
@@ -76,10 +81,32 @@ _EACH = {
     "clock_jump": 4,
 }
 _OF_POSTGRES = {"postgres_restart": 10, "postgres_cut": 5, "s3_errors": 5, "s3_lost_replies": 5}
+_OF_NETWORK = {
+    "network_partition": 12,
+    "network_bad": 10,
+    "images_collected": 8,
+    "gateway_kill": 6,
+    "gateway_dies_at": 4,
+    "worker_kill": 4,
+}
+_OF_VERSIONS = {
+    "version_change": 20,
+    "gateway_kill": 6,
+    "gateway_dies_at": 4,
+    "worker_kill": 4,
+    "worker_freeze": 2,
+    "images_collected": 4,
+    "network_partition": 4,
+}
+_ONE = ("--seconds=0", "--fault=wire_cut")
 _FULL = [
     _farm("sqlite", _EACH, seed=11),
     _farm("postgres and s3", _EACH | _OF_POSTGRES, *_POSTGRES, seed=12),
     _farm("direct uploads", _EACH | _OF_POSTGRES, *_POSTGRES, "--direct-upload", seed=13),
+    _farm("a bad network", _OF_NETWORK, *_POSTGRES, "--direct-upload", seed=14),
+    _farm("two versions", _OF_VERSIONS, *_POSTGRES, _OLDER, seed=15),
+    _farm("two versions on sqlite", _OF_VERSIONS, _OLDER, seed=16),
+    _farm("5,000 jobs and lost answers", {}, "--lose-answers=0.05", "--jobs=5000", *_ONE, seed=17),
     Part("power cuts", "tests.chaos.power", ("--cuts=1000", "--seconds=10", "--seed=11")),
     Part("ray's nodes", "tests.chaos.nodes", ("--nodes=6", "--heads=2", "--seed=11")),
     Part(
@@ -89,6 +116,20 @@ _FULL = [
         {"FARM_MODEL_EXAMPLES": "2000"},
     ),
 ]
+_SUMMED = (
+    "faults injected",
+    "pairs of them at once",
+    "gateways dead at a named point",
+    "jobs acknowledged",
+    "of them lost",
+    "calls with an unknown outcome",
+    "shots",
+    "with other than one ending",
+    "torn, lost or orphan artifacts",
+    "second jobs for one key",
+    "shots with attempts out of bounds",
+    "stale finishes refused",
+)
 KINDS = {"quick": _QUICK, "full": _FULL}
 
 
@@ -122,7 +163,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
         return found
     print(f"{part.name}: runs", flush=True)
     started = time.monotonic()
-    out = [] if part.module == "pytest" else [f"--out={folder / 'out'}"]
+    out = [] if part.module == "pytest" else [f"--out={path.with_suffix('.out')}"]
     run = subprocess.run(
         [sys.executable, "-m", part.module, *out, *part.arguments],
         cwd=_ROOT,
@@ -143,6 +184,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
             ]
         ),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "commit": current(),
         "took_s": round(time.monotonic() - started),
         "code": run.returncode,
         "table": told,
@@ -153,17 +195,34 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
 
 
 def _page(done: list[dict[str, Any]]) -> str:
-    """All tables, for people."""
+    """All tables, and what they come to, for people."""
     lines = [
         "# Faults that the farm was broken with",
         "",
         "Made by `make chaos`.",
         f"svdfarm {farm.__version__}, Python {platform.python_version()}, {platform.system()}.",
+        *_sums([part["table"] for part in done]),
     ]
     for part in done:
-        about = f"`{part['command']}`, {part['date']}, {part['took_s'] / 60:.0f} min"
+        when = f"{part['date']}, commit {part['commit']}, {part['took_s'] / 60:.0f} min"
+        about = f"`{part['command']}`, {when}"
         lines += ["", f"## {part['name'].capitalize()}", "", about, "", "```", part["table"], "```"]
     return "\n".join(lines) + "\n"
+
+
+def _sums(tables: list[str]) -> list[str]:
+    """Of the farms under load."""
+    figures, times, slowest_s = Counter[str](), Counter[str](), defaultdict[str, float](float)
+    for table in tables:
+        for name, n in re.findall(r"^(.+?) {2,}(\d+)$", table, re.MULTILINE):
+            figures[name.strip()] += int(n)
+        for name, n, last in re.findall(r"^(\w+) +(\d+) .* ([\d.]+|-)$", table, re.MULTILINE):
+            times[name] += int(n)
+            slowest_s[name] = max(slowest_s[name], 0.0 if last == "-" else float(last))
+    lines = ["", "## All farms under load", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {figures[name]:,} |" for name in _SUMMED]
+    lines += ["", "| fault | times | slowest recovery, s |", "|---|---|---|"]
+    return lines + [f"| {name} | {n} | {slowest_s[name]:g} |" for name, n in sorted(times.items())]
 
 
 if __name__ == "__main__":

@@ -46,11 +46,14 @@ def figures(run: Run, violations: Iterable[str]) -> dict[str, object]:
     kinds = Counter(violation.partition(":")[0] for violation in violations)
     endings = Counter(row["state"] for row in run.remains.shots.values())
     settled = [event for event in run.events if event["what"] == "settled"]
+    thrown = [event for event in run.events if event["what"] == "fault"]
     rendered_s = sum(event.get("took_s", 0.0) for event in run.remains.renders)
     used_s = sum(m.render_s or 0.0 for m in run.remains.moves if m.after == "SUCCEEDED")
     broken = {key: sum(n for kind, n in kinds.items() if kind.startswith(key)) for key in _KINDS}
     return {
-        "faults injected": sum(event["what"] == "fault" for event in run.events),
+        "faults injected": len(thrown),
+        "  pairs of them at once": sum(event["at_once"] == 2 for event in thrown) // 2,
+        "  gateways dead at a named point": sum(bool(event.get("reached")) for event in run.events),
         "jobs acknowledged": len(run.acknowledged),
         "  of them lost": broken["P1"],
         "  deleted by their owners": len(run.deleted),

@@ -1,24 +1,34 @@
-"""A wire between a worker and the farm's gateways, as a load balancer makes it, that can fail."""
+"""A wire between a worker and the farm's gateways, as a load balancer makes it, that can fail.
+
+It ends one TCP connection and begins another, so what it delays is delayed for both.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 _PART_BYTES = 65536
+_PARTS = 64  # that are on their way at once, at most
 
 
 class Wire:
     """Leads each connection to one of `gateways` (HOST:PORT), whichever the seed says."""
 
-    def __init__(self, gateways: Callable[[], list[str]], seed: str) -> None:
+    def __init__(
+        self, gateways: Callable[[], list[str]], seed: str, host: str = "127.0.0.1"
+    ) -> None:
         self._gateways = gateways
         self._rng = random.Random(seed)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((host, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.address = f"{host}:{self.port}"
+        self.delay_s = 0.0  # of everything, either way
         self._flows = threading.Event()
         self._flows.set()
         self._ends: set[socket.socket] = set()
@@ -63,13 +73,30 @@ class Wire:
                     threading.Thread(target=self._pump, args=[source, target], daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while part := source.recv(_PART_BYTES):
-                self._flows.wait()
-                target.sendall(part)
+        parts: queue.Queue[tuple[float, bytes]] = queue.Queue(_PARTS)
+        deliver = threading.Thread(target=self._deliver, args=[parts, target], daemon=True)
+        deliver.start()
+        part = b"-"
+        while part:
+            try:
+                part = source.recv(_PART_BYTES)
+            except OSError:
+                part = b""
+            parts.put((time.monotonic() + self.delay_s, part))
+        deliver.join()
         self._flows.wait()
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._ends.discard(source)
         source.close()
+
+    def _deliver(self, parts: queue.Queue[tuple[float, bytes]], target: socket.socket) -> None:
+        while True:
+            due, part = parts.get()
+            if not part:
+                return
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._flows.wait()
+            with contextlib.suppress(OSError):  # nobody is there any more; the rest is dropped
+                target.sendall(part)

@@ -1,12 +1,16 @@
 """Plants each bug in a copy of the farm, runs a suite there, and tells whether it was found.
 
-A patch says in its first lines what the suite has to find, and what to run: `python -m tests.chaos`
-with these options, another module of it whose name stands first, or `pytest` with a test that has
-to fail.
+    python -m tests.chaos.planted [BUG ...] [--table docs/PLANTED.md]
+
+A patch says in its first lines what is wrong, what the suite has to find, and what to run:
+`python -m tests.chaos` with these options, another module of it whose name stands first, or
+`pytest` with a test that has to fail.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import os
 import re
 import shutil
@@ -14,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.chaos.versions import current
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
@@ -23,14 +29,25 @@ _TOLD = re.compile(r"^# (found as|run with): (.*)$", re.MULTILINE)
 
 def main() -> int:
     """Returns the exit code: 1 where a bug was not found."""
-    wanted = sys.argv[1:]
-    patches = [p for p in sorted(_HERE.glob("*.patch")) if not wanted or p.stem in wanted]
-    missed = [patch.stem for patch in patches if not _is_found(patch)]
-    print(f"{len(patches) - len(missed)} of {len(patches)} planted bugs were found")
-    return 1 if missed or not patches else 0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = {patch.stem: patch for patch in sorted(_HERE.glob("*.patch"))}
+    parser.add_argument("bugs", nargs="*", metavar="BUG", help=f"{', '.join(known)}; default all")
+    parser.add_argument("--table", type=Path, help="where what was found is written to")
+    options = parser.parse_args()
+    if unknown := set(options.bugs) - known.keys():
+        parser.error(f"no such bug: {', '.join(sorted(unknown))}")
+    found = {name: _found(known[name]) for name in options.bugs or known}
+    if options.table is not None:
+        options.table.write_text(_page(found), encoding="utf-8")
+    caught = sum(line is not None for line in found.values())
+    print(f"{caught} of {len(found)} planted bugs were found")
+    return 0 if caught == len(found) else 1
 
 
-def _is_found(patch: Path) -> bool:
+def _found(patch: Path) -> str | None:
+    """The line of the suite by which it told of the bug; None where it did not."""
     about = dict(_TOLD.findall(patch.read_text(encoding="utf-8")))
     kinds, options = about["found as"].split(", "), about["run with"].split()
     if options[0] == "pytest":
@@ -38,6 +55,8 @@ def _is_found(patch: Path) -> bool:
     else:
         suite = "tests.chaos" if options[0].startswith("-") else f"tests.chaos.{options.pop(0)}"
         command = [suite, "--out=out", *options]
+    git = ["git", "-C", str(_ROOT), "rev-parse", "--absolute-git-dir"]
+    git_dir = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory(prefix="farm-planted-") as name:
         copy = Path(name)
         for part in _COPIED:
@@ -47,16 +66,38 @@ def _is_found(patch: Path) -> bool:
         run = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"},
+            # The history is where an older farm comes from.
+            env={**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}", "GIT_DIR": git_dir},
             capture_output=True,
             text=True,
             check=False,
         )
-    found = [k for k in kinds if re.search(rf"( x |^){re.escape(k)}", run.stdout, re.MULTILINE)]
-    print(f"{patch.stem:<34}{'found as ' + found[0] if found else 'MISSED'}", flush=True)
-    if not found:
+    told = (re.search(rf"^(.* x |){re.escape(kind)}.*", run.stdout, re.MULTILINE) for kind in kinds)
+    line = next((re.split(": | - ", match[0])[0] for match in told if match), None)
+    print(f"{patch.stem:<34}{line or 'MISSED'}", flush=True)
+    if line is None:
         print(run.stdout, run.stderr, sep="\n")
-    return bool(found)
+    return line
+
+
+def _page(found: dict[str, str | None]) -> str:
+    """All bugs, for people."""
+    today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    lines = [
+        "# Bugs that were planted",
+        "",
+        f"Made by `make planted`, {today}, commit {current()}: each alone, in a copy of the farm.",
+        "The patches are in tests/chaos/planted.",
+        "",
+        "| bug | run | found by |",
+        "|---|---|---|",
+    ]
+    for name, line in found.items():
+        text = (_HERE / f"{name}.patch").read_text(encoding="utf-8")
+        wrong, run = text.splitlines()[0].removeprefix("# "), dict(_TOLD.findall(text))["run with"]
+        told = "**missed**" if line is None else f"`{line.removeprefix('VIOLATED ')}`"
+        lines.append(f"| {wrong} | `{run}` | {told} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

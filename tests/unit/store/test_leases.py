@@ -212,14 +212,17 @@ def test_queue_names_the_workers_that_failed_a_shot(database: Database) -> None:
     assert queued.candidate.failed_on == {"bad"}
 
 
+@pytest.mark.parametrize("told_late", [False, True], ids=["never began", "told too late"])
 def test_a_shot_that_lost_its_workers_before_it_began_is_charged_in_the_end(
-    database: Database,
+    database: Database, told_late: bool
 ) -> None:
     key = ShotKey(create(database).id, 1)
     attempts = 0
     while shot_state(database, key) is ShotState.QUEUED:
         lease = claim(database, key).lease
         assert database.submit(leases.fail, lease, Reason.WORKER_LOST, "", 5.0).result()
+        if told_late:
+            database.submit(leases.start, lease, 6.0).result()
         attempts += 1
         assert attempts <= UNSTARTED_LIMIT + RULES[Reason.WORKER_LOST].attempt_limit
     assert attempts == UNSTARTED_LIMIT + RULES[Reason.WORKER_LOST].attempt_limit

@@ -228,13 +228,15 @@ class Machine(RuleBasedStateMachine):
         self.leases.append(made.lease)
 
     @precondition(lambda self: self.model.jobs)
-    @rule(times=st.integers(1, 5), begins=st.booleans())
-    def lose_workers_with_the_first_shot(self, times: int, begins: bool) -> None:
+    @rule(times=st.integers(1, 5), begins=st.sampled_from(["never", "in time", "too late"]))
+    def lose_workers_with_the_first_shot(self, times: int, begins: str) -> None:
         for _ in range(times):
             self.claim(0, 1, "w1")
-            if begins and self.leases:
+            if begins == "in time" and self.leases:
                 self.begin(0)
             self.time_passes(LEASE_S + 1)
+            if begins == "too late" and self.leases:
+                self.begin(0)
 
     @rule()
     def queue_is_in_order(self) -> None:
