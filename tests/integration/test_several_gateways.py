@@ -100,8 +100,7 @@ def test_a_watch_and_workers_move_when_their_gateway_is_killed(
             return len(gateway.metric("svdfarm_worker_busy_seconds_total"))
 
         for count in range(1, 17):  # until each gateway has some, as each dials whichever
-            worker = stack.enter_context(running_worker(address, tmp_path, step_s=STEP_S))
-            eventually(lambda: worker.connected)
+            stack.enter_context(running_worker(address, tmp_path, step_s=STEP_S))
             eventually(lambda count=count: sum(map(workers_of, gateways)) == count)
             if min(map(workers_of, gateways)) >= 2:
                 break
