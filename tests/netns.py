@@ -56,7 +56,9 @@ class Host:
 
 
 @contextlib.contextmanager
-def network(*names: str, aliases: Mapping[str, tuple[str, ...]] | None = None) -> Iterator[list[Host]]:
+def network(
+    *names: str, aliases: Mapping[str, tuple[str, ...]] | None = None
+) -> Iterator[list[Host]]:
     """Hosts of these names (11 characters at most), which know each other by them.
 
     An alias is one more name, for one or several of them. Skips the test where there is no root,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -43,6 +44,8 @@ class Service:
     """A unit that runs on a host."""
 
     unit: Mapping[str, list[str]]
+    host: Host
+    environment: Mapping[str, str]
     process: subprocess.Popen[bytes]
     log: Path
     notified: socket.socket
@@ -51,7 +54,21 @@ class Service:
         """Waits for READY=1."""
         assert self.unit["Type"] == ["notify"]
         ready, _, _ = select.select([self.notified], [], [], timeout_s)
-        assert ready and self.notified.recv(100) == b"READY=1", self.log.read_text()[-3000:]
+        assert ready, self.log.read_text()[-3000:]
+        assert self.notified.recv(100) == b"READY=1"
+
+    def wait_started(self, timeout_s: float) -> None:
+        """Runs ExecStartPost, which waits for a program that does not notify."""
+        (command,) = self.unit["ExecStartPost"]
+        words = self.host.command(*_words(command, self.environment))
+        subprocess.run(
+            words,
+            env=self.environment,
+            timeout=timeout_s,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def stop(self) -> int:
         """Stops it as systemd does, within TimeoutStopSec; returns its exit code."""
@@ -88,7 +105,7 @@ def running(
         )
         with process:
             try:
-                yield Service(unit, process, log, notified)
+                yield Service(unit, host, environment, process, log, notified)
             finally:
                 process.kill()  # what it has started ends with its host's namespace
 
@@ -96,7 +113,7 @@ def running(
 def _words(command: str, environment: Mapping[str, str]) -> list[str]:
     """A command line as systemd reads it: ${NAME} is one word, $NAME as many as it holds."""
     words: list[str] = []
-    for word in command.replace(_INSTALLED, str(BIN)).split():
+    for word in shlex.split(command.replace(_INSTALLED, str(BIN))):
         if re.fullmatch(r"\$\w+", word):
             words += environment[word[1:]].split()
         else:
