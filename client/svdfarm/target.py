@@ -50,8 +50,8 @@ class Target:
         unix = address == text and text.startswith("unix:")
         if "," in host and not host.startswith(("ipv4:", "ipv6:")):
             raise Rejected(
-                f"address is {text!r}, which names several hosts: give the farm's gateways one name "
-                "that has all of their addresses, or write ipv4:IP:PORT,IP:PORT"
+                f"address is {text!r}, which names several hosts: give the farm's gateways one "
+                "name that has all of their addresses, or write ipv4:IP:PORT,IP:PORT"
             )
         if "/" in host or not (numbered or unix):
             allowed = "HOST:PORT, such as 127.0.0.1:50051, or grpcs://HOST:PORT"

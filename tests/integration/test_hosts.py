@@ -137,7 +137,7 @@ def certificates(folder: Path) -> Path:
     """What the commands of HOSTS.md make."""
     folder.mkdir()
     text = HOSTS.read_text().split("## Certificates", 1)[1]
-    (commands,) = re.findall(r"```sh\n(.*?)```", text.split("\n## ", 1)[0], re.DOTALL)
+    commands, *_ = re.findall(r"```sh\n(.*?)```", text.split("\n## ", 1)[0], re.DOTALL)
     subprocess.run(["sh", "-e", "-c", commands], cwd=folder, check=True, capture_output=True)
     return folder
 
