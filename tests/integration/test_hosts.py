@@ -65,13 +65,14 @@ class Site:
     token: str
     worker_tokens: list[str]
 
-    def farm(self, *arguments: str | Path) -> str:
+    def farm(self, *arguments: str | Path, **variables: str) -> str:
         """What the command says to a user on a machine of their own."""
         given = {
             **os.environ,
             "FARM_ADDRESS": "grpcs://farm.internal:50051",
             "FARM_TLS_CA": str(self.pki / "ca.crt"),
             "FARM_TOKEN": self.token,
+            **variables,
         }
         command = self.user.command(BIN / "farm", *arguments)
         done = subprocess.run(
@@ -115,7 +116,8 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     names = ("gw-1", "gpu-1", "gpu-2", "desk")
-    with network(*names, aliases={"farm.internal": ("gw-1",)}) as (gateway, *gpus, user):
+    aliases = {"farm.internal": ("gw-1",), "both.internal": ("gpu-1", "gw-1", "gpu-2")}
+    with network(*names, aliases=aliases) as (gateway, *gpus, user):
         pki = certificates(folder / "pki")
         site = Site(folder, gateway, gpus, user, pki, "", [])
         site.token = offline_token(folder)
@@ -149,6 +151,17 @@ def offline_token(folder: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_of_a_names_addresses_one_that_answers_is_enough(site: Site) -> None:
+    """gw-1 alone has a gateway; one of the others is not even there."""
+    address = {
+        "FARM_ADDRESS": "grpcs://both.internal:50051",
+        "FARM_TLS_SERVER_NAME": "farm.internal",
+    }
+    with site.gpus[0].cut_off():
+        for _ in range(4):  # as each takes them in an order of its own
+            assert site.farm("token", "show", **address)
 
 
 def test_a_host_is_cut_off_and_comes_back_and_nothing_is_lost(site: Site) -> None:
