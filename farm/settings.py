@@ -154,6 +154,11 @@ def hub_token_set(environ: Mapping[str, str] = os.environ) -> bool:
     return any(environ.get(name, "").strip() for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
 
 
+def notify_socket(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Where systemd waits to hear that this program serves; a name with @ is abstract."""
+    return environ.get("NOTIFY_SOCKET") or None
+
+
 def s3_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
     """Where S3 is, if not at Amazon's, by the names that Amazon's own programs read."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")

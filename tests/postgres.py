@@ -52,6 +52,10 @@ class PostgresServer:
         """Where a database is."""
         return read_url(f"postgresql://postgres@/{database}?host={self._folder}")
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's programs, of the server's own version."""
+        return self._bin / name
+
     def execute(self, statement: str, *values: object) -> None:
         """Runs one statement as the server's owner."""
         with psycopg.connect(

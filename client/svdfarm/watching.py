@@ -20,7 +20,8 @@ async def watch(
 ) -> AsyncGenerator[Job | Shot, None]:
     """The job and its shots as they are, then each after every change, until the job has ended.
 
-    After a break it goes on where it stopped. Raises DeadlineExceeded after `timeout_s`.
+    After a break it goes on where it stopped, without what was told before. Raises
+    DeadlineExceeded after `timeout_s`.
     """
     if timeout_s is not None and not timeout_s >= 0:
         raise Rejected(f"timeout_s is {timeout_s}; allowed: a number of seconds from 0, or None")
@@ -29,6 +30,7 @@ async def watch(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     patience = connection.patience(deadline)
     token, ended = "", False
+    told: dict[str, Job | Shot] = {}  # the farm may repeat itself after a break
     with connection.streams.watch() as place:
         while not ended:
             request = rpc.WatchJobRequest(name=name, resume_token=token, previews=previews)
@@ -44,7 +46,8 @@ async def watch(
                         event = _event(response)
                         if isinstance(event, Job):
                             ended = event.state.final
-                        if event is not None:
+                        if event is not None and told.get(event.name) != event:
+                            told[event.name] = event
                             yield event
                 except (grpc.RpcError, FarmFailed) as error:
                     if place.gave_way:
@@ -61,8 +64,8 @@ async def watch(
                         await patience.bear(error)
                 else:
                     if not ended:
-                        told = FarmFailed(f"the farm stopped telling of {name}, which goes on")
-                        await patience.pause(told)
+                        stopped = FarmFailed(f"the farm stopped telling of {name}, which goes on")
+                        await patience.pause(stopped)
 
 
 def _is_late(error: grpc.RpcError) -> bool:

@@ -12,6 +12,7 @@ import typer
 
 import farm
 from farm.cli import (
+    backup,
     changing,
     doctor,
     history,
@@ -110,6 +111,7 @@ for _verbs in (
     history,
     changing,
     prune,
+    backup,
     workers,
     tenants,
     tokens,

@@ -17,6 +17,7 @@ from farm import __version__
 from farm.cli.durations import read_duration_s
 from farm.cli.exits import CommandFailed
 from farm.cli.options import Token, WebhookPrivate, WebhookSecret
+from farm.cli.readiness import tell_ready
 from farm.cli.server_options import (
     DEFAULT_HTTP,
     Artifacts,
@@ -205,7 +206,7 @@ def gateway(
 
     def ready(gateway: Gateway) -> None:
         scheme = SECURE if tls else ""
-        print(f"ready {scheme}{gateway.address}", flush=True)  # noqa: T201 - what waits for us reads it
+        tell_ready(f"{scheme}{gateway.address}")
 
     tls = server_tls(settings, tls_cert, tls_key, tls_client_ca)
     try:
@@ -340,7 +341,7 @@ def worker(
                     told = problem
                     print(f"waiting for a gateway: {problem}", file=sys.stderr)  # noqa: T201
             if not stop.is_set():
-                print(f"ready {address}", flush=True)  # noqa: T201 - what waits for us reads it
+                tell_ready(address)
             while not stop.wait(_CHECK_EVERY_S):
                 workers_.check()
     except (RenderError, TokenRefused, WorkersLost, WorkersNotStarted) as error:

@@ -19,6 +19,7 @@ from typing import IO, Self
 from farm.cli.connecting import as_arguments, told_to_the_user
 from farm.cli.exits import CommandFailed
 from farm.cli.own_tls import environment, gateway_arguments, own_tls
+from farm.cli.readiness import tell_ready
 from farm.gateway.tls_files import TlsFiles
 from farm.jobs.params import NOTES
 from farm.settings import NOT_FOR_WORKERS
@@ -259,7 +260,7 @@ class FarmProcesses:
         if not self._workers.wait_ready(None, stop):
             return
         self._say_workers(stop)
-        print(f"ready {self.gateway.address}", flush=True)  # noqa: T201 - the contract
+        tell_ready(self.gateway.address)
         while not stop.wait(0.5):
             for child in (self.gateway, self._workers):
                 if not child.alive:

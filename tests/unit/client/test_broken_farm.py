@@ -150,6 +150,20 @@ def test_a_broken_watch_goes_on_after_the_last_change_it_saw() -> None:
     assert [request.resume_token for request in servicer.requests] == ["", "2", "2"]
 
 
+def test_what_the_farm_repeats_after_a_break_is_told_once() -> None:
+    servicer = Scripted(
+        WatchJob=[
+            tell(job(pb.Job.RUNNING, "1"), then=grpc.StatusCode.UNAVAILABLE),
+            tell(job(pb.Job.RUNNING, "1"), job(pb.Job.SUCCEEDED, "2")),
+        ]
+    )
+
+    with client_of(servicer) as client:
+        states = [event.state for event in client.job("j").watch(timeout_s=30)]
+
+    assert states == [JobState.RUNNING, JobState.SUCCEEDED]
+
+
 def test_a_token_that_is_too_old_starts_the_watch_again() -> None:
     servicer = Scripted(
         WatchJob=[

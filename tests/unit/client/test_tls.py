@@ -223,6 +223,22 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         Client(address)
 
 
+def test_several_hosts_need_one_name() -> None:
+    with pytest.raises(Rejected, match="give the farm's gateways one name"):
+        Client("gw-1:50051,gw-2:50051")
+
+
+def test_addresses_without_a_name_are_checked_by_the_name_that_is_given(
+    secure: Gateway, authority: Authority
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    address = f"grpcs://ipv4:{nobody},{secure.address}"
+    known = {"token": TOKEN, "tls_ca": authority.cert}
+    assert _jobs(address, tls_server_name="localhost", **known) == []
+    with pytest.raises(Unreachable):
+        _jobs(address, tls_server_name="another.example", connect_timeout_s=1.0, **known)
+
+
 def test_a_silent_port_is_away_and_holds_nobody_up_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
