@@ -1,11 +1,11 @@
 """What step caching changes and saves: nano's clips against the exact ones, on the CPU.
 
     python -m benchmarks.bench_tiers examples/images/*.jpg
-    python -m benchmarks.bench_tiers examples/images/*.jpg --pairs 1:4,2:2
+    python -m benchmarks.bench_tiers examples/images/*.jpg --every 2,4
 
-A pair is how many outer layers a step runs that is not full, and how many steps it is from one full
-step to the next. Figures go to benchmarks/results/tiers-cpu.json, over those of the pairs that are
-there. nano is small and trained on what cameras see: SVD's own error is for a GPU and its weights.
+--every says how many steps it is from one full step to the next, each its own row. Figures go to
+benchmarks/results/tiers-cpu.json, beside the rows that are there. nano is small and knows only how
+cameras move: SVD's own error is for a GPU and its weights to tell.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from farm.jobs.tiers import FULL_EVERY, Tier
 from farm.render.engine import Clip, Engine
 from farm.render.image import open_image
 from farm.render.load import load
-from farm.render.step_cache import OUTER_LAYERS
 from farm.render.versions import versions
 
 OUT = Path(__file__).parent / "results" / "tiers-cpu.json"
@@ -43,9 +42,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    own = f"{OUTER_LAYERS}:{FULL_EVERY[Tier.FAST]}"
+    own = str(FULL_EVERY[Tier.FAST])
     parser.add_argument("photographs", nargs="+", type=Path)
-    parser.add_argument("--pairs", default=own, help=f"LAYERS:EVERY,...; default {own}, the tier's")
+    parser.add_argument("--every", default=own, help=f"N,...; default {own}, the tier's")
     parser.add_argument("--steps", type=int, default=NANO.step_count)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -54,10 +53,12 @@ def main() -> int:
     pictures = [open_image(path.read_bytes()) for path in options.photographs]
     exact = [render(engine, picture, seed, options.steps) for seed, picture in enumerate(pictures)]
     rows: dict[str, Any] = {"exact": {"denoise_s": mean_s(exact)}}
-    for pair in options.pairs.split(","):
-        layers, every = map(int, pair.split(":"))
-        rows[pair] = measure(engine, pictures, exact, options.steps, layers, every)
-        print(pair, rows[pair], flush=True)
+    operations = {"exact": tflop(1)}
+    for every in map(int, options.every.split(",")):
+        FULL_EVERY[Tier.FAST] = every
+        rows[f"full_every_{every}"] = row = measure(engine, pictures, exact, options.steps)
+        operations[f"full_every_{every}"] = tflop(every)
+        print(every, row, flush=True)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     merge(
         known,
@@ -69,9 +70,7 @@ def main() -> int:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "load_average": os.getloadavg()[0],
             f"steps_{options.steps}": rows,
-            "svd_xt_clip_tflop": {
-                pair: tflop(pair) for pair in ("exact", *options.pairs.split(","))
-            },
+            "svd_xt_clip_tflop": operations,
         },
     )
     options.out.write_text(json.dumps(known, indent=2) + "\n")
@@ -86,16 +85,9 @@ def render(
 
 
 def measure(
-    engine: Engine,
-    pictures: list[Image.Image],
-    exact: list[Clip],
-    steps: int,
-    layers: int,
-    every: int,
+    engine: Engine, pictures: list[Image.Image], exact: list[Clip], steps: int
 ) -> dict[str, Any]:
-    """The mean clip of the fast tier, were it defined so."""
-    engine.model.unet.outer_layers = layers
-    FULL_EVERY[Tier.FAST] = every
+    """The mean clip of the fast tier as it is defined just now."""
     clips = [
         render(engine, picture, seed, steps, Tier.FAST) for seed, picture in enumerate(pictures)
     ]
@@ -116,10 +108,9 @@ def mean_s(clips: list[Clip]) -> float:
     return round(statistics.mean(clip.timings.denoise_s for clip in clips), 2)
 
 
-def tflop(pair: str) -> float:
+def tflop(full_every: int) -> float:
     """Of all steps of SVD-XT's own clip."""
-    layers, every = (1, 1) if pair == "exact" else map(int, pair.split(":"))
-    return round(of_clip(*count_steps(SVD_XT, layers), SVD_XT.step_count, every) / 1e12, 1)
+    return round(of_clip(*count_steps(SVD_XT), SVD_XT.step_count, full_every) / 1e12, 1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from benchmarks.svd.bench import Bench
 from benchmarks.svd.cost import wait
 from benchmarks.svd.gpu import forget_peak
 from benchmarks.svd.rivals import CHUNK
+from farm.render.engine import device_name
+from farm.render.kernels import Kernels
+from farm.render.rewrite.attention import use_kernels
 from farm.render.rewrite.context import Context
 from farm.render.rewrite.decoder import Decoder, FrameStage
 from farm.render.rewrite.residual import Residual
@@ -44,6 +47,7 @@ def measure_unet(bench: Bench, stock: nn.Module, under: str) -> None:
     every = frozenset(UNET_REWRITES)
     variants = {"all": every, "stock": frozenset[str]()}
     variants |= {f"without_{name}": every - {name} for name in UNET_REWRITES}
+    variants["all_with_measured_kernels"] = every
     expected: Tensor | None = None
     spent_s = 0.0
     for name, rewrites in variants.items():
@@ -52,6 +56,11 @@ def measure_unet(bench: Bench, stock: nn.Module, under: str) -> None:
         left_s = bench.budget.left_s
         unet, context = rewrite_some(stock, rewrites)
         given = draw_inputs(bench, context)
+        if name == "all_with_measured_kernels":
+            kernels = Kernels(device_name(bench.work.device), bench.work.dtype, None)
+            use_kernels(unet, kernels)
+            unet(*given, return_dict=False)  # meets them
+            bench.add(attention={under: kernels.chosen})
         if under == "rewrites_compiled":
             torch._dynamo.reset()
             unet.forward = torch.compile(unet.forward, fullgraph=True, dynamic=False)

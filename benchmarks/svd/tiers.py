@@ -13,10 +13,10 @@ from farm.jobs.params import ModelInfo
 from farm.jobs.tiers import Tier
 from farm.render.engine import Engine
 from farm.render.rewrite.unet import rewrite_unet
-from farm.render.step_cache import OUTER_LAYERS, StepCache
+from farm.render.step_cache import StepCache
 
 
-def count_steps(info: ModelInfo, outer_layers: int = OUTER_LAYERS) -> tuple[int, int]:
+def count_steps(info: ModelInfo) -> tuple[int, int]:
     """Operations of a full step of SVD-XT's rewritten UNet with guidance, and of one that is not.
 
     Counted on the meta device: nothing is computed.
@@ -26,7 +26,7 @@ def count_steps(info: ModelInfo, outer_layers: int = OUTER_LAYERS) -> tuple[int,
         if hasattr(module, "mix_factor"):  # the rewrites read it
             module.mix_factor = torch.nn.Parameter(torch.zeros(1))
     rewritten, context = rewrite_unet(stock)
-    unet = StepCache(rewritten.to("meta"), outer_layers)
+    unet = StepCache(rewritten.to("meta"))
     frames, height, width = info.frame_count, info.height_px // 8, info.width_px // 8
 
     def draw(*shape: int) -> torch.Tensor:

@@ -35,7 +35,7 @@ from farm.render.load import Model
 from farm.render.memory import Memory, place
 from farm.render.preview import Previews
 from farm.render.receipt import Numerics
-from farm.render.rewrite.attention import SelfAttention
+from farm.render.rewrite.attention import use_kernels
 from farm.render.rewrite.context import Context
 from farm.render.rewrite.errors import NotRewritable
 from farm.render.rewrite.model import rewrite_model
@@ -104,9 +104,7 @@ class Engine:
         self._measures = wanted and self._context is not None  # stock modules have their own ways
         if self._measures:
             measured = Kernels(device_name(model.device), model.dtype, default_cache_dir())
-            for module in self.model.unet.modules():
-                if isinstance(module, SelfAttention):
-                    module.kernels = measured
+            use_kernels(self.model.unet, measured)
         self._memory = memory or Memory()
         self._placement = place(self.model, self._memory, self._context)
         self._compiled: Compiled | None = None

@@ -61,6 +61,11 @@ class Kernels:
             if kernel in SDPBackend.__members__:
                 self._chosen[_layout_named(name)] = SDPBackend.__members__[kernel]
 
+    @property
+    def chosen(self) -> dict[str, str]:
+        """By layout: the kernel's name."""
+        return {_name(layout): kernel.name for layout, kernel in self._chosen.items()}
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """Attention of (batch, head, position, width); the same shape."""
         layout = (*q.shape, *q.stride())

@@ -35,9 +35,8 @@ class Numerics:
 def model_identity(files: Mapping[str, str], numerics: Numerics) -> str:
     """The same text, 64 characters, wherever the same files are computed with in the same way.
 
-    `numerics` are those of tier exact: a shot's tier is among its settings.
-
     With a shot's image and settings it says which clip that is: what ClipInputs says, in short.
+    `numerics` are those of tier exact, as a shot's tier is among its settings.
     """
     told = json.dumps([dict(files), dataclasses.asdict(numerics)], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()

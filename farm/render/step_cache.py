@@ -1,8 +1,8 @@
 """A UNet whose steps may take over what its inner blocks found at an earlier step.
 
-Between two steps the inner blocks, which see the clip at an eighth of its size and less, change
-little (DeepCache, arXiv:2312.00858). A full step runs everything. A step that is given the deep
-features of a full one runs only the outermost layers, which see it at its own size.
+Between two steps the inner blocks, which see the clip at half its size and less, change little
+(DeepCache, arXiv:2312.00858). A full step runs everything. A step that is given the deep features
+of a full one runs only the outermost blocks, which see the clip at its own size.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-# How many layers of the first down block and of the last up block a step runs that is not full.
-OUTER_LAYERS = 1
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,9 @@ class StepCache(nn.Module):
     A full step is that class's forward (diffusers 0.42.1), operation by operation.
     """
 
-    def __init__(self, unet: Any, outer_layers: int = OUTER_LAYERS) -> None:
+    def __init__(self, unet: Any) -> None:
         super().__init__()
         self.unet = unet
-        self.outer_layers = min(outer_layers, len(unet.up_blocks[-1].resnets))
 
     @property
     def config(self) -> Any:
@@ -59,17 +55,16 @@ class StepCache(nn.Module):
         `deep` is what an earlier step of the same clip gave: then this one is not full, and gives
         it back.
         """
+        unet, last = self.unet, self.unet.up_blocks[-1]
         told = self._tell(sample, timestep, encoder_hidden_states, added_time_ids)
-        x = self.unet.conv_in(sample.flatten(0, 1))
+        x = unet.conv_in(sample.flatten(0, 1))
+        below, seen = run(unet.down_blocks[0], told, hidden_states=x)
+        skips = (x, *seen)
         if deep is None:
-            deep, skips = self._inner(x, told)
-        else:
-            skips = self._outer_down(x, told)
-        last = self.unet.up_blocks[-1]
-        x = deep
-        for index in range(len(last.resnets) - self.outer_layers, len(last.resnets)):
-            x = run_layer(last, index, torch.cat([x, skips.pop()], dim=1), told)
-        x = self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(x)))
+            deep = self._inner(below, skips, told)
+        own = skips[: len(last.resnets)]
+        x = run(last, told, hidden_states=deep, res_hidden_states_tuple=own)
+        x = unet.conv_out(unet.conv_act(unet.conv_norm_out(x)))
         return x.reshape(*sample.shape[:2], *x.shape[1:]), deep
 
     def _tell(self, sample: Tensor, timestep: Tensor, context: Tensor, time_ids: Tensor) -> Told:
@@ -87,11 +82,13 @@ class StepCache(nn.Module):
         indicator = torch.zeros(pass_count, frame_count, dtype=sample.dtype, device=sample.device)
         return Told(to_frames(moment), to_frames(context), indicator)
 
-    def _inner(self, x: Tensor, told: Told) -> tuple[Tensor, list[Tensor]]:
-        """All down to the middle and up again, short of the outer layers; what these go on with."""
-        unet, skips = self.unet, [x]
-        for block in unet.down_blocks:
-            x, seen = block(hidden_states=x, **arguments(block, told))
+    def _inner(self, x: Tensor, skips: tuple[Tensor, ...], told: Told) -> Tensor:
+        """From the second block down to the middle, and up again as far as the last but one."""
+        unet = self.unet
+        # Sides that do not halve so often come back one too long; the skips have the true ones.
+        uneven = any(side % 2**unet.num_upsamplers for side in skips[0].shape[2:])
+        for block in unet.down_blocks[1:]:
+            x, seen = run(block, told, hidden_states=x)
             skips += seen
         x = unet.mid_block(
             hidden_states=x,
@@ -99,46 +96,17 @@ class StepCache(nn.Module):
             encoder_hidden_states=told.context,
             image_only_indicator=told.indicator,
         )
-        # Sides that do not halve so often come back one too long; the skips have the true ones.
-        uneven = any(side % 2**unet.num_upsamplers for side in skips[0].shape[2:])
         for block in unet.up_blocks[:-1]:
             count = len(block.resnets)
-            skips, seen = skips[:-count], skips[-count:]
-            x = block(
-                hidden_states=x,
-                res_hidden_states_tuple=tuple(seen),
-                upsample_size=skips[-1].shape[2:] if uneven else None,
-                **arguments(block, told),
-            )
-        last = unet.up_blocks[-1]
-        for index in range(len(last.resnets) - self.outer_layers):
-            x = run_layer(last, index, torch.cat([x, skips.pop()], dim=1), told)
-        return x, skips
-
-    def _outer_down(self, x: Tensor, told: Told) -> list[Tensor]:
-        """What the outer layers go on with, of the first down block."""
-        skips = [x]
-        for index in range(self.outer_layers - 1):
-            skips.append(run_layer(self.unet.down_blocks[0], index, skips[-1], told))
-        return skips
+            skips, own = skips[:-count], skips[-count:]
+            size = skips[-1].shape[2:] if uneven else None
+            given = {"hidden_states": x, "res_hidden_states_tuple": own, "upsample_size": size}
+            x = run(block, told, **given)
+        return x
 
 
-def arguments(block: Any, told: Told) -> dict[str, Tensor]:
-    """What a block of diffusers' is told, by the names that it has for it."""
-    named = {"temb": told.moment, "image_only_indicator": told.indicator}
+def run(block: Any, told: Told, **given: Any) -> Any:
+    """What a block of diffusers' makes of this; only some have a use for the context."""
     if getattr(block, "has_cross_attention", False):
-        named["encoder_hidden_states"] = told.context
-    return named
-
-
-def run_layer(block: Any, index: int, x: Tensor, told: Told) -> Tensor:
-    """One layer of a block of diffusers', as the block runs it."""
-    x = block.resnets[index](x, told.moment, image_only_indicator=told.indicator)
-    if getattr(block, "has_cross_attention", False):
-        x = block.attentions[index](
-            x,
-            encoder_hidden_states=told.context,
-            image_only_indicator=told.indicator,
-            return_dict=False,
-        )[0]
-    return x
+        given["encoder_hidden_states"] = told.context
+    return block(temb=told.moment, image_only_indicator=told.indicator, **given)

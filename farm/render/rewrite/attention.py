@@ -54,6 +54,13 @@ class SelfAttention(nn.Module):
         return functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
 
 
+def use_kernels(unet: nn.Module, kernels: Kernels) -> None:
+    """Have every self-attention of a rewritten UNet take its kernel from `kernels`."""
+    for module in unet.modules():
+        if isinstance(module, SelfAttention):
+            module.kernels = kernels
+
+
 def check_plain(stock: Attention) -> None:
     """Raise NotRewritable unless it is projections, softmax attention and nothing more."""
     require(

@@ -28,14 +28,14 @@ def test_a_worker_from_before_tiers_is_given_no_fast_shot(
     gateway: Gateway, caller: Caller, tmp_path: Path
 ) -> None:
     address = str(gateway.address)
-    with running_worker(address, tmp_path / "old", renderer=OLD):
+    with running_worker(address, tmp_path, renderer=OLD):
         fast = caller.create(caller.shot("fast", tier="fast"))
         exact = caller.create(caller.shot("exact"))
         assert caller.watch(exact.name)[-1].job.state == Job.SUCCEEDED
         waiting = caller.job(fast.name)
         assert waiting.state == Job.QUEUED
         assert "serves tiny/fast; its shots wait" in waiting.notice
-        with running_worker(address, tmp_path / "new", renderer=NEW):
+        with running_worker(address, tmp_path, renderer=NEW):
             assert caller.watch(fast.name)[-1].job.state == Job.SUCCEEDED
     (shot,) = caller.shots(fast.name)
     assert shot.params.tier == "fast"

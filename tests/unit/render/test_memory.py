@@ -77,7 +77,7 @@ def test_model_offload_fetches_each_module_for_its_turn(
     # cpu:0 is the same memory and another name: the hooks do all that they would for a GPU.
     device = torch.device("cpu", 0)
     model = dataclasses.replace(fresh(), device=device)
-    engine = Engine(model, "stock", Memory(model_offload=True))
+    engine = Engine(model, "stock")
     seen = moves(engine.model)
     engine.use_memory(MemoryProfile.SMALLEST)
     assert {name for name, _ in seen} == {"image_encoder", "unet", "vae"}  # sent to main memory
