@@ -123,7 +123,8 @@ class _Session:
 
     def _render(self, lease: session_pb.Lease) -> None:
         self.claimed[lease.token] = time.perf_counter()
-        begun = session_pb.LeaseProgress(lease=lease)
+        progress = pb.Progress(step_count=SETTINGS["step_count"])
+        begun = session_pb.LeaseProgress(lease=lease, progress=progress)
         self.outbox.put_nowait(session_pb.SessionRequest(progress=begun))
         chunk = session_pb.VideoChunk(lease=lease, offset_bytes=0, data=self.video)
         self.outbox.put_nowait(session_pb.SessionRequest(video_chunk=chunk))

@@ -31,7 +31,7 @@ PANELS = (
     "1. Does it wait? Time in the queue",
     "2. Does it render long? Time by stage",
 )
-WORK_S = 150.0
+WORK_S = 120.0
 COLOURS = {"svdfarm-cli": "#7a7a7a", "svdfarm-gateway": "#3b6fb5", "svdfarm-worker": "#2e8b57"}
 
 
@@ -99,6 +99,7 @@ def photograph(prometheus: Prometheus, path: Path) -> None:
         page.wait_for_function(
             f"document.querySelectorAll('.rickshaw_graph svg path').length >= {len(PANELS)}"
         )
+        page.add_style_tag(content=".navbar { position: absolute !important }")
         page.screenshot(path=path, full_page=True)
         browser.close()
 

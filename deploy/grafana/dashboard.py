@@ -129,7 +129,10 @@ GLANCE = [
 GPU = [
     lines(
         "How much a device is used",
-        (f"rate(svdfarm_worker_busy_seconds_total{{{_WORKER}}}{_RATE})", "{{worker}}"),
+        (
+            f"clamp_max(rate(svdfarm_worker_busy_seconds_total{{{_WORKER}}}{_RATE}), 1)",
+            "{{worker}}",
+        ),
         unit="percentunit",
         about="The share of time in which a clip was on it.",
     ),

@@ -63,7 +63,10 @@ configure_traces("program", "1")
 params = RenderParams(model="tiny", width_px=64, height_px=64, frame_count=3, step_count=4)
 with Client(sys.argv[1], sys.argv[2]) as client, span("my film", "INTERNAL", "", {}):
     shot = NewShot(sys.argv[3], params, name="plan-of-the-bank")
-    print(client.submit([shot], display_name="the heist").name)
+    job = client.submit([shot], display_name="the heist")
+    print(job.name)
+    for video in job.videos() if sys.argv[4:] else ():
+        video.save(sys.argv[4])
 """
 
 
@@ -216,6 +219,21 @@ def test_a_shot_that_was_retried_is_one_tree_from_program_to_publish(farm: Farm)
             assert span.end_s <= around.end_s + 0.05, span
     for span in (found["queue", 1], first, found["queue", 2], second):
         assert whole.start_s - 0.01 <= span.start_s <= span.end_s <= whole.end_s + 0.01, span
+
+
+def test_what_a_program_watches_and_downloads_inside_its_span_is_there_too(farm: Farm) -> None:
+    with farm.gateway(), farm.worker():
+        image, out = str(IMAGES / "rocket.jpg"), str(farm.folder / "out")
+        farm.run("-c", PROGRAM, farm.address, TOKEN, image, out)
+    spans = farm.collector.spans
+    assert len({span.trace for span in spans}) == 1
+    top = list(tree(spans))
+    for method in ("WatchJob", "DownloadVideo"):
+        name = f"svdfarm.v1.RenderService/{method}"
+        at = top.index(f"  program {name}")
+        assert top[at + 1] == f"    svdfarm-gateway {name}"
+    codes = {span.attributes.get("rpc.response.status_code") for span in spans if "/" in span.name}
+    assert codes == {"OK", "NOT_FOUND"}
 
 
 def test_no_span_holds_a_secret_or_a_name_of_a_file(farm: Farm) -> None:

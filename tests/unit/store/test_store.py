@@ -102,7 +102,8 @@ def test_an_older_database_is_migrated(backend: Backend) -> None:
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN memory_profile")
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN gateway")
         conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN wish")
-        conn.exec_driver_sql("ALTER TABLE shot DROP COLUMN queue_time_s")
+        for column in ("queue_time_s", "traceparent", "trace_time_s"):
+            conn.exec_driver_sql(f"ALTER TABLE shot DROP COLUMN {column}")
         conn.exec_driver_sql("ALTER TABLE attempt DROP COLUMN log")
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
 

@@ -8,7 +8,6 @@ from farm.jobs.retry import Reason
 from farm.jobs.states import ShotState
 from farm.jobs.trace_context import TRACED_SHOTS
 from farm.store import attempts, claims, jobs, leases
-from farm.store.clock import Instant
 from farm.store.database import Database
 from farm.store.records import Lease, ShotKey, spans_of
 from farm.store.requeue import requeue_job
@@ -25,7 +24,7 @@ def create(database: Database, shots: int, call: str = CALL) -> str:
 
 def claim(database: Database, key: ShotKey) -> Lease:
     claimed = database.submit(
-        claims.claim, key, "w", expiry_s=Instant(99.0), now_s=3.0, gateway="g"
+        claims.claim, key, "w", expiry_s=99.0, now_s=3.0, gateway="g"
     ).result()
     assert claimed is not None
     return claimed.lease
@@ -45,7 +44,7 @@ def test_a_lease_has_the_same_span_from_claim_to_expiry(database: Database) -> N
     assert lease.traceparent == spans_of(key, 1, CALL)[1]
     assert lease.ids["trace"] == CALL[3:35]
     (held,) = database.submit(leases.held_by, "w").result()
-    (expired,) = database.submit(leases.expired, Instant(100.0)).result()
+    (expired,) = database.submit(leases.expired, 100.0).result()
     assert held.traceparent == expired.lease.traceparent == lease.traceparent
 
 
