@@ -104,7 +104,12 @@ def _look(browser: Browser, url: str) -> None:
     _ended(page)
     page.goto(f"{url}/gallery")
     page.evaluate(  # the videos themselves, and not the images before them
-        "document.querySelectorAll('video').forEach((v) => { v.preload = 'auto'; v.currentTime = 1; })"
+        """() => {
+          for (const video of document.querySelectorAll("video")) {
+            video.preload = "auto";
+            video.currentTime = 1;
+          }
+        }"""
     )
     eventually(
         lambda: page.evaluate(
