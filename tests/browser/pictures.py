@@ -58,7 +58,6 @@ def _look(browser: Browser, url: str) -> None:
     page.goto(url)
     _submit(page, ("coffee.png",), motion_bucket_id="40, 220", seed="7", name="how much motion")
     _ended(page)
-    sweep = page.url
     for number in (1, 2):
         page.check(f"#pick-{number}")
     page.click("#compare-button")
@@ -93,15 +92,32 @@ def _look(browser: Browser, url: str) -> None:
     phone.goto(first)
     _settle(phone)
     phone.screenshot(path=OUT / "web-phone.png")
+    phone.goto(url)
+    phone.emulate_media(color_scheme="light")
+    phone.wait_for_selector(".plot >> nth=1", state="attached")
+    _settle(phone)
+    phone.screenshot(path=OUT / "web-phone-jobs.png")
     page.goto(f"{url}/workers")
     _settle(page)
     page.screenshot(path=OUT / "web-workers.png", clip=_clip(1280, 480))
     page.goto(running)
     _ended(page)
     page.goto(f"{url}/gallery")
+    page.evaluate(  # the videos themselves, and not the images before them
+        """() => {
+          for (const video of document.querySelectorAll("video")) {
+            video.preload = "auto";
+            video.currentTime = 1;
+          }
+        }"""
+    )
+    eventually(
+        lambda: page.evaluate(
+            "[...document.querySelectorAll('video')].every((v) => v.readyState > 2 && !v.seeking)"
+        )
+    )
     _settle(page)
     page.screenshot(path=OUT / "web-gallery.png")
-    page.goto(sweep)
 
 
 def _submit(page: Page, images: tuple[str, ...], **fields: str) -> None:
