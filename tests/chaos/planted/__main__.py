@@ -104,8 +104,8 @@ def _page(found: dict[str, str | None]) -> str:
     lines = [
         "# Bugs that were planted",
         "",
-        f"Made by `make planted`, {today}: each bug alone, in a copy of the farm, whose commit stands",
-        "behind what found it. The patches are in tests/chaos/planted.",
+        f"Made by `make planted`, {today}: each bug alone, in a copy of the farm whose commit",
+        "stands behind what found it. The patches are in tests/chaos/planted.",
         "",
         "| bug | run | found by |",
         "|---|---|---|",
