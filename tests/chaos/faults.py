@@ -31,7 +31,7 @@ from tests.running import eventually
 
 _REACHED_WITHIN_S = 5.0  # or nobody asks for that just now
 _STARTED_WITHIN_S = 60.0  # again; what comes before may take as long as it drains
-_COMING = ("101", "102")  # images that the load does not use
+_FIRST_COMING = 1000  # of images that the load does not use; one every two seconds
 
 
 def gateway_kill(site: Site, rng: random.Random) -> dict[str, Any]:
@@ -165,8 +165,8 @@ def images_collected(site: Site, rng: random.Random) -> dict[str, Any]:
         for comer in comers:
             comer.start()
         while time.monotonic() < end:
-            with contextlib.suppress(SvdfarmError), site.history.call("prune", older_than_s=5):
-                client.prune(timedelta(seconds=5))
+            with contextlib.suppress(SvdfarmError):
+                client.prune(timedelta(days=1))  # no job is so old
                 prunes += 1
             time.sleep(rng.uniform(0, 0.1))
         for comer in comers:
@@ -175,7 +175,7 @@ def images_collected(site: Site, rng: random.Random) -> dict[str, Any]:
 
 
 def _come_and_go(site: Site, rng: random.Random, end: float) -> None:
-    """Submits jobs with few images and deletes most of them, until `end` on the steady clock."""
+    """Submits jobs with one image and deletes most, then with another, until `end` (monotonic)."""
     with _caller(site, rng) as client:
         while time.monotonic() < end:
             request = {
@@ -185,7 +185,7 @@ def _come_and_go(site: Site, rng: random.Random, end: float) -> None:
                 "seeds": [rng.randrange(10**6, 10**9)],
                 "steps": 1,
                 "poison": 0,
-                "image": rng.choice(_COMING),
+                "image": f"{_FIRST_COMING + int(time.monotonic() / 2)}",
             }
             with contextlib.suppress(SvdfarmError):
                 job = submit(client, site.history, request)

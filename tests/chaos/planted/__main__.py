@@ -2,6 +2,8 @@
 
     python -m tests.chaos.planted [BUG ...] [--table docs/PLANTED.md]
 
+What found a bug stays in build/planted/; it is not tried again unless `--again` says so.
+
 A patch says in its first lines what is wrong, what the suite has to find, and what to run:
 `python -m tests.chaos` with these options, another module of it whose name stands first, or
 `pytest` with a test that has to fail.
@@ -24,6 +26,7 @@ from tests.chaos.versions import current
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
 _COPIED = ("farm", "client", "tests", "examples", "pyproject.toml")
+_FOUND = _ROOT / "build" / "planted"
 _TOLD = re.compile(r"^# (found as|run with): (.*)$", re.MULTILINE)
 
 
@@ -34,19 +37,34 @@ def main() -> int:
     )
     known = {patch.stem: patch for patch in sorted(_HERE.glob("*.patch"))}
     parser.add_argument("bugs", nargs="*", metavar="BUG", help=f"{', '.join(known)}; default all")
+    parser.add_argument("--again", action="store_true", help="also those that were found before")
     parser.add_argument("--table", type=Path, help="where what was found is written to")
     options = parser.parse_args()
     if unknown := set(options.bugs) - known.keys():
         parser.error(f"no such bug: {', '.join(sorted(unknown))}")
-    found = {name: _found(known[name]) for name in options.bugs or known}
+    _FOUND.mkdir(parents=True, exist_ok=True)
+    found = {name: _found(known[name], again=options.again) for name in options.bugs or known}
     if options.table is not None:
         options.table.write_text(_page(found), encoding="utf-8")
-    caught = sum(line is not None for line in found.values())
+    caught = sum(map(bool, found.values()))
     print(f"{caught} of {len(found)} planted bugs were found")
     return 0 if caught == len(found) else 1
 
 
-def _found(patch: Path) -> str | None:
+def _found(patch: Path, *, again: bool) -> str | None:
+    """The line by which a suite told of the bug, now or before, and of which commit; or None."""
+    path = _FOUND / f"{patch.stem}.txt"
+    if path.exists() and not again:
+        return path.read_text(encoding="utf-8")
+    commit, line = current(), _try(patch)
+    if line is None:
+        return None
+    told = f"{line} ({commit})"
+    path.write_text(told, encoding="utf-8")
+    return told
+
+
+def _try(patch: Path) -> str | None:
     """The line of the suite by which it told of the bug; None where it did not."""
     about = dict(_TOLD.findall(patch.read_text(encoding="utf-8")))
     kinds, options = about["found as"].split(", "), about["run with"].split()
@@ -86,8 +104,8 @@ def _page(found: dict[str, str | None]) -> str:
     lines = [
         "# Bugs that were planted",
         "",
-        f"Made by `make planted`, {today}, commit {current()}: each alone, in a copy of the farm.",
-        "The patches are in tests/chaos/planted.",
+        f"Made by `make planted`, {today}: each bug alone, in a copy of the farm whose commit",
+        "stands behind what found it. The patches are in tests/chaos/planted.",
         "",
         "| bug | run | found by |",
         "|---|---|---|",
@@ -95,7 +113,7 @@ def _page(found: dict[str, str | None]) -> str:
     for name, line in found.items():
         text = (_HERE / f"{name}.patch").read_text(encoding="utf-8")
         wrong, run = text.splitlines()[0].removeprefix("# "), dict(_TOLD.findall(text))["run with"]
-        told = "**missed**" if line is None else f"`{line.removeprefix('VIOLATED ')}`"
+        told = (line or "**missed**").removeprefix("VIOLATED ")
         lines.append(f"| {wrong} | `{run}` | {told} |")
     return "\n".join(lines) + "\n"
 
