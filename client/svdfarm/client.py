@@ -182,7 +182,7 @@ class Client:
         return iterate(self._client.tokens())
 
     def revoke_token(self, name: str) -> Token:
-        """Makes a token (`tokens/ID` or `ID`) good for nothing, within a minute everywhere.
+        """Makes a token (`tokens/ID`, `ID` or all of it) good for nothing, within a minute.
 
         Again is no error. Raises NotFound, and Rejected where no operator could get in without it.
         """

@@ -46,7 +46,9 @@ class Target:
         secure = text.startswith(SECURE)
         address = text.removeprefix(SECURE).removeprefix(PLAIN)
         host, colon, port = address.rpartition(":")
-        numbered = bool(colon and host and port.isdecimal() and 0 < int(port[:6]) < 65536)
+        numbered = bool(
+            colon and host and port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
+        )
         unix = address == text and text.startswith("unix:")
         if "," in host and not host.startswith(("ipv4:", "ipv6:")):
             raise Rejected(

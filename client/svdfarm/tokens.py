@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from svdfarm.errors import Rejected
 from svdfarm.v1 import token_service_pb2 as rpc
+
+_WHOLE = re.compile(r"svdfarm_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 
 
 class Scope(enum.StrEnum):
@@ -76,11 +79,13 @@ def create_request(
 
 
 def revoke_request(name: str) -> rpc.RevokeTokenRequest:
-    """What revokes `tokens/ID` or `ID`. Raises Rejected."""
+    """What revokes `tokens/ID`, `ID` or a token whole, its secret unsent. Raises Rejected."""
     if not isinstance(name, str):
         raise Rejected(f"a token's name is {name!r}; allowed: tokens/ID, or only the ID")
+    whole = _WHOLE.fullmatch(name.strip())
+    token_id = whole[1] if whole else name.removeprefix("tokens/")
     try:
-        return rpc.RevokeTokenRequest(name=f"tokens/{name.removeprefix('tokens/')}")
+        return rpc.RevokeTokenRequest(name=f"tokens/{token_id}")
     except ValueError as error:  # half of a character
         raise Rejected("a token's name is tokens/ID, or only the ID") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ def create_token(
     text, now_s = TokenText.make(), time.time()
     try:
         url = read_url(given_url) if given_url else None
+        is_new = url is None and not (folder / "farm.db").exists()
         new = new_token(text, name, tenant, scopes, ttl_s, now_s)
         made = offline.create_token(folder, url, new, now_s, ways_in)
     except Refusal as error:
@@ -46,6 +48,8 @@ def create_token(
         raise CommandFailed(f"a gateway is using {folder}: ask it, without --offline") from error
     except StoreError as error:
         raise CommandFailed(str(error)) from error
+    if is_new:  # which a folder that was mistyped is, too
+        print(f"a new farm was made in {folder.resolve()}", file=sys.stderr)  # noqa: T201
     expire_time = None if ttl_s is None else datetime.fromtimestamp(now_s + ttl_s, UTC)
     kept = Token(
         name=f"tokens/{made.id}",

@@ -129,7 +129,10 @@ def list_tokens(
 def revoke(
     ctx: typer.Context,
     tokens: Annotated[
-        list[str], typer.Argument(metavar="TOKEN...", help="As `farm token list` shows it.")
+        list[str],
+        typer.Argument(
+            metavar="TOKEN...", help="As `farm token list` shows it, or the whole token."
+        ),
     ],
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = None,

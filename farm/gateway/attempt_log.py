@@ -9,6 +9,8 @@ from farm.store.records import storable
 from farm.wire import bound_log
 from svdfarm.v1 import resources_pb2 as pb
 
+_END_OF_TIME_S = 253402300799.0  # the year 9999: what a Timestamp may hold at most
+
 
 def to_stored(lines: Sequence[pb.LogLine]) -> str | None:
     """What is kept of the lines that a worker sent, as JSON; None where there are none."""
@@ -16,7 +18,7 @@ def to_stored(lines: Sequence[pb.LogLine]) -> str | None:
         return None
     kept = [
         [
-            line.time.ToMicroseconds() / 1e6,
+            min(max(line.time.seconds + line.time.nanos / 1e9, 0.0), _END_OF_TIME_S),
             storable(line.level),
             storable(line.event),
             {storable(name): storable(told) for name, told in sorted(line.fields.items())},

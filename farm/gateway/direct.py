@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from farm.container.reading import Torn
 from farm.container.whole import check_whole
-from farm.gateway.upload import UploadRefused, claimed_container, or_delete, record
+from farm.gateway.upload import LIMIT_BYTES, UploadRefused, claimed_container, or_delete, record
 from farm.jobs.codec import Container
 from farm.jobs.retention import GRACE_S
 from farm.jobs.retry import Reason
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PUT_LIMIT_BYTES = 5 * 2**30  # S3's own, of one PUT
 
 
 async def upload_link(store: Store, lease: Lease, video: pb.Video) -> session_pb.UploadLink:
     """Where to put this attempt's video; empty where it is to come over the session."""
-    fits = _SHA256.fullmatch(video.sha256) and 0 < video.size_bytes <= _PUT_LIMIT_BYTES
+    fits = _SHA256.fullmatch(video.sha256) and 0 < video.size_bytes <= LIMIT_BYTES
     if store.links is None or not fits:
         return session_pb.UploadLink()
     try:

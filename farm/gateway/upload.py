@@ -29,6 +29,7 @@ from svdfarm.v1 import resources_pb2 as pb
 log = structlog.get_logger()
 
 MEMORY_BYTES = 2 * 2**20  # of a video that need not touch the spool: most of SVD-XT's do not
+LIMIT_BYTES = 2 * 2**30  # the most frames of the largest size as plain RGB have 1.6e9 bytes
 
 
 class UploadRefused(Exception):
@@ -61,6 +62,11 @@ class Upload:
             if offset_bytes != self.size_bytes:
                 gap = f"a chunk at byte {offset_bytes}, but {self.size_bytes} bytes are here"
                 self.trouble = UploadRefused(Reason.VIDEO_BROKEN, gap)
+                return
+            if self.size_bytes + len(data) > LIMIT_BYTES:
+                self.discard()
+                too_long = f"the video has more than the {LIMIT_BYTES} bytes that a video may have"
+                self.trouble = UploadRefused(Reason.VIDEO_BROKEN, too_long)
                 return
             if self._file is None and self.size_bytes + len(data) > MEMORY_BYTES:
                 self._file = (self.folder / f"{uuid.uuid4().hex}.part").open("wb")

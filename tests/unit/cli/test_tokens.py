@@ -70,6 +70,11 @@ def test_a_revoked_token_is_listed_and_refused(guarded: RunningFarm, command: Co
     assert text.rpartition("_")[2] not in listed + refused
 
 
+def test_a_whole_token_that_was_found_is_revoked(guarded: RunningFarm, command: Command) -> None:
+    text = command("token", "create", "Ann", "--scope", "render").out.strip()
+    assert command("token", "revoke", text).lines == [f"tokens/{text.split('_')[1]} revoked"]
+
+
 def test_a_scope_that_is_none_is_told_with_those_that_are(
     guarded: RunningFarm, command: Command
 ) -> None:
@@ -96,6 +101,9 @@ def test_a_first_token_made_offline_lets_a_farm_start_for_other_machines(
     offline = ("token", "create", "root", "--scope", "operate", "--offline", "--data", "data")
     made = command(*offline)
     assert made.code == 0
+    assert f"a new farm was made in {(cwd / 'data').resolve()}" in made.err
+    again = command(*offline)
+    assert "new farm" not in again.err
 
     addresses = {"address": EVERYWHERE, "worker_address": LOOPBACK}
     with running_gateway(cwd / "data", plaintext=True, **addresses) as gateway:  # type: ignore[arg-type]

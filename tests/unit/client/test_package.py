@@ -102,7 +102,18 @@ def test_the_tree_at_the_top_of_the_errors_is_the_real_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://farm:50051", "farm", "farm:", ":50051", "farm:0", "farm:70000", "a/b:1", ""]
+    "address",
+    [
+        "http://farm:50051",
+        "farm",
+        "farm:",
+        ":50051",
+        "farm:0",
+        "farm:70000",
+        "farm:\u0665\u0660",
+        "a/b:1",
+        "",
+    ],
 )
 def test_an_address_that_is_none_is_refused_before_any_call(address: str) -> None:
     with pytest.raises(svdfarm.Rejected, match="HOST:PORT"):

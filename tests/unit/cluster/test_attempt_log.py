@@ -141,3 +141,11 @@ def test_attempts_with_their_logs_come_in_smaller_pages(
     assert all(attempt.log for attempt in (*first.attempts, *last.attempts))
     request.page_token, request.log = "", False
     assert len(caller.render.ListAttempts(request).attempts) == 3
+
+
+@pytest.mark.parametrize("seconds", [-9 * 10**15, -1, 9 * 10**15])
+def test_a_time_that_no_timestamp_has_does_not_stop_the_log_from_being_read(seconds: int) -> None:
+    line = LogLine(level="info", event="odd")
+    line.time.seconds = seconds
+    (back,) = from_stored(to_stored([line]))
+    assert 1970 <= back.time.ToDatetime().year <= 9999

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from farm.gateway.server import Gateway
-from farm.gateway.upload import Upload
+from farm.gateway.upload import Upload, UploadRefused
 from farm.jobs.params import TINY, RenderParams, resolve
 from farm.render.fake import FakeRenderer
 from farm.wire import model_to_wire
@@ -193,3 +193,19 @@ def test_an_upload_that_starts_over_leaves_nothing_behind(
     assert content.read_bytes() == b"whole"
     upload.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_without_an_end_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farm.gateway.upload.MEMORY_BYTES", 4)
+    monkeypatch.setattr("farm.gateway.upload.LIMIT_BYTES", 20)
+    upload = Upload(tmp_path)
+    upload.write(0, b"0123456789")
+    upload.write(10, b"0123456789")
+    assert len(list(tmp_path.iterdir())) == 1
+    upload.write(20, b"0")
+    upload.write(21, b"0123456789")
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(upload.trouble, UploadRefused)
+    assert "more than the 20 bytes" in str(upload.trouble)
