@@ -27,14 +27,17 @@ _END = 'kill -QUIT $(head -n 1 "$1/data/postmaster.pid"); rm -rf "$1"'
 class PostgresServer:
     """A server on a Unix socket in a temporary folder; made by `running_postgres`."""
 
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
+    def __init__(self, folder: Path, bin_folder: Path, *, durable: bool = False) -> None:
         self._folder = folder
         self._bin = bin_folder
+        self._durable = durable
         self._numbers = itertools.count(1)
 
     def start(self) -> None:
         """Starts it, for the first time or again."""
-        options = f"-c listen_addresses='' -k {self._folder} -c fsync=off -c full_page_writes=off"
+        options = f"-c listen_addresses='' -k {self._folder}"
+        if not self._durable:
+            options += " -c fsync=off -c full_page_writes=off"
         self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
@@ -94,8 +97,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """A new server. Fails where the wheel is missing or its programs do not run."""
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A new server, which with `durable` survives a power cut, and is slower.
+
+    Fails where the wheel is missing or its programs do not run.
+    """
     wheel = importlib.util.find_spec("pgserver")
     assert wheel is not None, (
         "the tests need PostgreSQL from the wheel pgserver: run make setup, or pip install pgserver"
@@ -111,7 +117,7 @@ def running_postgres() -> Iterator[PostgresServer]:
                 shutil.copytree(part, folder / part.relative_to(package.parent))
             bin_folder = folder / "pgserver" / "pginstall" / "bin"
             os.chown(folder, _NOBODY, _NOBODY)
-        server = PostgresServer(folder, bin_folder)
+        server = PostgresServer(folder, bin_folder, durable=durable)
         with reaper(_END, folder):
             server.init()
             try:

@@ -393,7 +393,7 @@ class Agent:
         preview, holding.preview = holding.preview, b""
         with self._lock:
             session = self._session
-        if session is not None:
+        if session is not None and (holding.tells(step) or preview):
             session.offer(progress(holding.lease, step, step_count, preview))
         assert self._renderer is not None
         self._meter.look(self._renderer)

@@ -107,6 +107,7 @@ class Limits:
 
     message_bytes: int = 20 * 2**20
     concurrent_rpcs: int = 2000
+    sessions: int = 10_000  # of workers, besides
     streams_per_connection: int = 100
     unary_timeout_s: float = 120.0
     concurrent_image_decodes: int = 2  # up to 1 GiB each, in a process of its own

@@ -102,12 +102,14 @@ async def _publish(
         ) from error
     now_s = store.clock.wall_s()
     # Not to be collected for long: no other look is needed under the writers' lock.
-    sure = now_s - found.modify_time_s < GRACE_S / 2
+    ending = (lease, claimed, video, render_duration_s, identities, lines, now_s)
+    if now_s - found.modify_time_s < GRACE_S / 2:
+        return await store.database.write(record, *ending)
 
     def run(conn: Connection) -> bool:
-        if not sure and not store.blobs.has(video.key):
+        if not store.blobs.has(video.key):
             raise UploadRefused(Reason.VIDEO_BROKEN, "the uploaded video was collected meanwhile")
-        return record(conn, lease, claimed, video, render_duration_s, identities, lines, now_s)
+        return record(conn, *ending)
 
     return await store.database.write(run)
 

@@ -7,6 +7,7 @@ for leases that ran out, one for those that another gateway took back or cancell
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +19,7 @@ from farm.gateway.feed import Feed
 from farm.gateway.images import Images, NoImage
 from farm.gateway.metrics import Metrics
 from farm.gateway.traces import Traces
-from farm.gateway.workers import Worker, Workers
+from farm.gateway.workers import SEND_AHEAD_AT, Worker, Workers
 from farm.jobs.retry import Reason
 from farm.jobs.schedule import WorkerView, shape_of
 from farm.jobs.states import ShotState, Wish
@@ -27,12 +28,16 @@ from farm.store.claims import Claim
 from farm.store.records import Lease
 from farm.store.room import Room
 from farm.store.store import Store
-from farm.wire import memory_to_wire, params_to_wire
+from farm.wire import duration, memory_to_wire, params_to_wire
 from svdfarm.v1 import session_service_pb2 as session_pb
 
 log = structlog.get_logger()
 
 _AT_ONCE = 64  # workers that are served in one transaction: the choice takes workers times shots
+_GATHER_S = 0.05  # so many seconds' claims for workers that still render are made together
+_PROGRESS_PER_S = 500  # messages, of all workers together: each costs what a query costs
+_MAY_TELL_ALL = 50  # workers: each step of theirs is heard
+_PROGRESS_INTERVAL_LIMIT_S = 30.0  # a clip that hangs is to be told from one that goes on
 _PAUSE_AFTER_ERROR_S = 1.0
 
 
@@ -57,12 +62,15 @@ class Dispatcher:
         self._room = room
         self._stall_s = stall_s
         self._full = False
+        self._free: dict[str, Worker] = {}  # those that may take a shot, as far as is known
         self._images = Images(store)
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
 
-    def wake(self) -> None:
-        """Says that a shot was queued or a worker became free."""
+    def wake(self, worker: Worker | None = None) -> None:
+        """Says that a shot was queued or, with `worker`, that it may be given one."""
+        if worker is not None:
+            self._free[worker.id] = worker
         self._wake.set()
 
     def look_after(self, job_ids: frozenset[str] | None) -> None:
@@ -91,26 +99,44 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         await self._wake.wait()
         self._wake.clear()
-        if not self.has_room():
+        if not self.has_room() or not self._free:
             return
         # Each try is an attempt of a shot, though it costs it nothing.
         await asyncio.sleep(self._images.pause_s)
-        here = {worker.id: worker for worker in self._workers}
-        views = [worker.view(self._store.lease_s) for worker in here.values()]
-        free = [v for v in views if (v.idle or v.ahead) and not v.leaving and v.models]
-        free.sort(key=lambda view: not view.idle)
-        for start in range(0, len(free), _AT_ONCE):
-            await self._serve(here, free[start : start + _AT_ONCE], views)
+        if all(worker.leases for worker in self._free.values()):
+            await asyncio.sleep(_GATHER_S)  # their devices have work: they are served together
+        alike: defaultdict[tuple[bool, frozenset[str]], list[Worker]] = defaultdict(list)
+        for worker in self._free.values():
+            alike[bool(worker.leases), frozenset(worker.models)].append(worker)
+        for _, group in sorted(alike.items(), key=lambda item: item[0][0]):  # idle ones first
+            await self._serve_alike(group)
 
-    async def _serve(
-        self, here: dict[str, Worker], free: list[WorkerView], views: list[WorkerView]
-    ) -> None:
-        """Claims for these workers and sends what it got; `views` are of all that are here."""
+    async def _serve_alike(self, group: list[Worker]) -> None:
+        """Serves workers of the same models, until there is nothing for them."""
+        free: list[tuple[Worker, WorkerView]] = []
+        for worker in group:
+            view = worker.view(self._store.lease_s)
+            here = self._workers.get(worker.id) is worker
+            if here and view.models and (view.idle or view.ahead) and not view.leaving:
+                free.append((worker, view))
+            elif self._free.get(worker.id) is worker:  # it says so when it may take one again
+                del self._free[worker.id]
+            if len(free) == _AT_ONCE:
+                # No shot has failed on so many workers: what these cannot take is not there.
+                if not await self._serve(free):
+                    return
+                free = []
+        if free:
+            await self._serve(free)
+
+    async def _serve(self, free: list[tuple[Worker, WorkerView]]) -> int:
+        """Claims for these workers and sends what it got; returns how many shots."""
+        here = {worker.id: worker for worker, _ in free}
         now_s = self._store.clock.steady_s()
         claimed = await self._store.database.write(
             claim_for,
-            free,
-            views,
+            [view for _, view in free],
+            self._workers.staying,
             now_s + self._store.lease_s,
             now_s - workers.silence_limit_s(self._store.lease_s),
             self._store.clock.wall_s(),
@@ -130,6 +156,7 @@ class Dispatcher:
         for sha256, of_image in by_image.items():
             # Not waited for: an image that is slow to come delays no other.
             self._tasks.create_task(self._send_all(sha256, of_image))
+        return len(claimed)
 
     async def _send_all(self, sha256: str, claimed: list[tuple[Worker, Claim]]) -> None:
         """Sends claims of one image; one that cannot be sent is left to be taken back."""
@@ -161,6 +188,7 @@ class Dispatcher:
         shot, lease = claim.shot, claim.lease
         if not worker.holds(lease):  # taken back meanwhile: it has nothing to let go of
             worker.letting_go.discard(lease.token)
+            self.wake(worker)
             return
         if isinstance(image, NoImage):
             await self.fail(worker, lease, image.reason, image.message)
@@ -182,9 +210,18 @@ class Dispatcher:
                     image=image,
                     image_sha256=shot.image_sha256,
                     memory_profile=memory_to_wire(claim.memory),
+                    progress_interval=duration(self._progress_interval_s()),
+                    tell_step=math.ceil((shot.params.step_count or 0) * SEND_AHEAD_AT),
                 )
             )
         )
+
+    def _progress_interval_s(self) -> float:
+        """How often each worker is to tell progress, so that all together are heard."""
+        count = len(self._workers)
+        if count <= _MAY_TELL_ALL:
+            return 0.0
+        return min(count / _PROGRESS_PER_S, _PROGRESS_INTERVAL_LIMIT_S)
 
     async def fail(
         self,
@@ -235,7 +272,7 @@ class Dispatcher:
         if worker is not None:
             worker.drop(lease)
         self._feed.end_progress(lease)
-        self.wake()
+        self.wake(worker)
 
     def cancel(self, worker_id: str, lease: Lease) -> None:
         """Tells a worker to let go of a shot."""
@@ -260,8 +297,9 @@ class Dispatcher:
 
     async def _take_back(self) -> None:
         await asyncio.sleep(self._store.lease_s / 10)
-        self.wake()  # there may be room again, or GPU time for a tenant that had used its own
         for connected in self._workers:
+            # There may be room again, or GPU time for a tenant that had used its own.
+            self.wake(connected)
             if connected.is_stalled(self._stall_s):
                 await self._take_from_stalled(connected)
         clock = self._store.clock

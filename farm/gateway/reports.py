@@ -177,6 +177,8 @@ class Reports:
         self._answer(worker, lease, accepted)
 
     def _answer(self, worker: Worker, lease: Lease, accepted: bool) -> None:
-        worker.letting_go.discard(lease.token)
+        if lease.token in worker.letting_go:
+            worker.letting_go.discard(lease.token)
+            self._dispatcher.wake(worker)
         settled = pb.Settled(lease=lease_to_wire(lease), accepted=accepted)
         worker.send(pb.SessionResponse(settled=settled))

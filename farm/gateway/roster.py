@@ -31,7 +31,7 @@ _PAUSE_AFTER_ERROR_S = 1.0
 class Roster:
     """Keeps the rows of the workers connected here, with two tasks, started and ended by `run`."""
 
-    def __init__(self, store: Store, workers: Workers, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, workers: Workers, wake: Callable[[Worker], None]) -> None:
         """`wake` says that a worker here may take shots again."""
         self._store = store
         self._workers = workers
@@ -86,7 +86,10 @@ class Roster:
 
     async def obey(self) -> None:
         """Does what the table asks of the workers here."""
-        asked = await self._store.database.read(rows.at, self._store.name, self._steady_s())
+        cordoned = [worker.id for worker in self._workers if worker.cordoned]
+        asked = await self._store.database.read(
+            rows.asked_at, self._store.name, cordoned, self._steady_s()
+        )
         for row in asked:
             worker = self._workers.get(row.id)
             if worker is not None:
@@ -104,7 +107,7 @@ class Roster:
             log.warning("worker.cordon", worker=worker.id, reason=reason)
             for lease in worker.ahead() if worker.cordoned else ():
                 worker.cancel(lease)
-            self._wake()
+            self._wake(worker)
 
     async def served(self) -> list[str]:
         """The models of the farm's connected workers, the most served first."""

@@ -149,15 +149,18 @@ class Gateway:
         await self._quotas.load()
         await self._start_http()
         limits = self._config.limits
-        users = self._new_server(limits.streams_per_connection)
+        # Without a port of their own, workers come to that of the users.
+        sessions = 0 if self._config.worker_address else limits.sessions
+        users = self._new_server(limits.streams_per_connection, limits.concurrent_rpcs + sessions)
         # All that comes over HTTP comes by a few connections here.
-        private = self._new_server(limits.concurrent_rpcs, uncounted=FURTHER_CALL)
+        rpcs = limits.concurrent_rpcs
+        private = self._new_server(rpcs, rpcs, uncounted=FURTHER_CALL)
         for server in (users, private):
             self._serve_users(server)
         session_server = users
         names: tuple[str, ...] = USER_SERVICES + WORKER_SERVICES
         if self._config.worker_address is not None:
-            session_server = self._new_server(limits.streams_per_connection)
+            session_server = self._new_server(limits.streams_per_connection, limits.sessions)
             names = USER_SERVICES
             health_pb2_grpc.add_HealthServicer_to_server(self._health, session_server)
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(
@@ -172,6 +175,7 @@ class Gateway:
         for server in self._servers:
             await server.start()
         self._tasks.append(asyncio.create_task(self._dispatcher.run()))
+        self._tasks.append(asyncio.create_task(self._sessions.run()))
         self._tasks.append(asyncio.create_task(self._roster.run()))
         self._tasks.append(asyncio.create_task(self._collector.run()))
         self._tasks.append(asyncio.create_task(self._notifier.run()))
@@ -264,7 +268,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[sock])))
 
     def _new_server(
-        self, streams_per_connection: int, uncounted: str | None = None
+        self, streams_per_connection: int, rpcs: int, uncounted: str | None = None
     ) -> grpc.aio.Server:
         limits = self._config.limits
         server = grpc.aio.server(
@@ -275,7 +279,7 @@ class Gateway:
                 TracedCalls(),
                 DecodedRequests(),
             ],
-            maximum_concurrent_rpcs=limits.concurrent_rpcs,
+            maximum_concurrent_rpcs=rpcs,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),
                 ("grpc.max_send_message_length", limits.message_bytes),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from concurrent.futures import Future
 from functools import partial
@@ -20,6 +19,7 @@ from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
 from farm.gateway.names import worker_id
+from farm.gateway.renewals import Renewals
 from farm.gateway.reports import Reports
 from farm.gateway.roster import Roster
 from farm.gateway.telling import check_progress, read_models
@@ -67,10 +67,15 @@ class SessionService(pb_grpc.SessionServiceServicer):
         self._roster = roster
         self._metrics = metrics
         self._reports = Reports(store, dispatcher, roster, self._spawn, metrics, traces)
+        self._renewals = Renewals(store, dispatcher.let_go_of_lost)
         self._heartbeat_s = heartbeat_s
         self._reconnect_grace_s = reconnect_grace_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+
+    async def run(self) -> None:
+        """Extends leases until cancelled."""
+        await self._renewals.run()
 
     @streaming
     async def Session(  # noqa: N802 - the proto's name
@@ -135,7 +140,8 @@ class SessionService(pb_grpc.SessionServiceServicer):
         uploads: dict[str, Upload] = {}
         try:
             async for request in requests:
-                worker.last_heard_s = time.monotonic()
+                if worker.hear() > self._store.lease_s:  # silent, so that it was given nothing
+                    self._dispatcher.wake(worker)
                 await self._take(worker, request, uploads)
         except Exception as error:  # the wall of this task: the session ends, the worker redials
             log.warning("session.broken", worker=worker.id, exc_info=error)
@@ -152,16 +158,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
                 await self._ready(worker, request.ready)
             case "heartbeat":
                 worker.heartbeat = request.heartbeat
-                if worker.leases:
-                    expiry_s = self._store.clock.steady_s() + self._store.lease_s
-                    tokens = list(worker.leases)
-                    renewed = await self._store.database.write(
-                        leases.renew, worker.id, tokens, expiry_s
-                    )
-                    if renewed < len(tokens):
-                        await self._dispatcher.let_go_of_lost([worker])
-                else:
-                    self._dispatcher.wake()  # it may have been silent until now
+                self._renewals.heard(worker)
             case "progress":
                 lease = lease_from_wire(request.progress.lease)
                 if worker.holds(lease):
@@ -201,7 +198,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             begun.add_done_callback(partial(_tell_unwritten, lease))
         share = progress.step / progress.step_count if progress.step_count else 0.0
         if worker.rendered(lease, share):
-            self._dispatcher.wake()
+            self._dispatcher.wake(worker)
 
     async def _ready(self, worker: Worker, ready: pb.Ready) -> None:
         models = read_models(ready.worker)
@@ -213,7 +210,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
             "worker.ready", worker=worker.id, device=worker.about.device, models=list(worker.models)
         )
         await self._roster.change(worker)
-        self._dispatcher.wake()
+        self._dispatcher.wake(worker)
 
     def _take_chunk(self, worker: Worker, chunk: pb.VideoChunk, uploads: dict[str, Upload]) -> None:
         self._metrics.bytes_in.inc(len(chunk.data))
@@ -222,7 +219,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         if not worker.holds(lease):  # lost since; Done will be refused
             return
         if worker.rendered(lease, 1.0):  # progress may be lost
-            self._dispatcher.wake()
+            self._dispatcher.wake(worker)
         if token not in uploads:
             uploads[token] = Upload(self._store.spool)
         uploads[token].write(chunk.offset_bytes, chunk.data)
@@ -231,7 +228,7 @@ class SessionService(pb_grpc.SessionServiceServicer):
         link = pb.UploadLink()
         if worker.holds(lease):  # else it was lost since; Done will be refused
             if worker.rendered(lease, 1.0):  # progress may be lost
-                self._dispatcher.wake()
+                self._dispatcher.wake(worker)
             link = await upload_link(self._store, lease, request.video)
         link.lease.CopyFrom(request.lease)
         worker.send(pb.SessionResponse(upload_link=link))

@@ -7,9 +7,10 @@ import hashlib
 import io
 import time
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import structlog
 from sqlalchemy import Connection
@@ -18,12 +19,16 @@ from farm.container.reading import Torn
 from farm.container.whole import check_whole
 from farm.jobs.cache import cache_key
 from farm.jobs.codec import Container, container_of
+from farm.jobs.params import RenderParams
 from farm.jobs.retry import Reason
-from farm.store import deletion, jobs, leases
+from farm.store import deletion, leases
 from farm.store.blobs import Content
-from farm.store.errors import NotFound, StoreAway
+from farm.store.errors import StoreAway
+from farm.store.moves import rows_of
 from farm.store.records import Lease, Video
+from farm.store.rows import shot_from_row
 from farm.store.store import Store
+from farm.store.together import made_by
 from svdfarm.v1 import resources_pb2 as pb
 
 log = structlog.get_logger()
@@ -187,6 +192,35 @@ async def _delete(store: Store, key: str) -> None:
         log.warning("sweep.failed", key=key, error=str(error))
 
 
+Recorded: TypeAlias = tuple[
+    Lease, pb.Video, Video, float, Mapping[str, str], str | None, float
+]  # what `record` takes
+
+
+def record_all(conn: Connection, endings: Sequence[Recorded]) -> list[bool | UploadRefused]:
+    """Ends shots, in the transaction that knows what was asked for; what `record` tells of each."""
+    shots = rows_of(conn, {lease.shot for lease, *_ in endings})
+    told: list[bool | UploadRefused] = []
+    good: dict[int, leases.Ending] = {}
+    for number, (lease, claimed, video, took_s, identities, lines, now_s) in enumerate(endings):
+        told.append(False)
+        if lease.shot not in shots:
+            continue
+        shot = shot_from_row(shots[lease.shot])
+        try:
+            _check_wanted(claimed, shot.params)
+        except UploadRefused as error:
+            told[number] = error
+            continue
+        key = cache_key(shot.image_sha256, shot.params, identities.get(shot.params.model or "", ""))
+        good[number] = leases.Ending(lease, video, took_s, now_s, key, lines)
+    accepted = leases.succeed_all(conn, list(good.values())) if good else []
+    for number, each in zip(good, accepted, strict=True):
+        told[number] = each
+    return told
+
+
+@made_by(record_all)
 def record(
     conn: Connection,
     lease: Lease,
@@ -201,11 +235,15 @@ def record(
 
     False: the lease was lost, perhaps with the whole job, which ended by another attempt.
     """
-    try:
-        shot = jobs.get_shot(conn, lease.shot)
-    except NotFound:
-        return False
-    wanted = shot.params
+    ending = (lease, claimed, video, render_duration_s, identities, lines, now_s)
+    (told,) = record_all(conn, [ending])
+    if isinstance(told, UploadRefused):
+        raise told
+    return told
+
+
+def _check_wanted(claimed: pb.Video, wanted: RenderParams) -> None:
+    """Raises UploadRefused for another video than was asked for."""
     if claimed.media_type != wanted.container.media_type:
         raise UploadRefused(
             Reason.VIDEO_BROKEN,
@@ -222,5 +260,3 @@ def record(
             f"the video has {claimed.frame_count} frames of {claimed.width_px}x{claimed.height_px}"
             f"; {wanted.frame_count} of {wanted.width_px}x{wanted.height_px} were asked for",
         )
-    key = cache_key(shot.image_sha256, wanted, identities.get(wanted.model or "", ""))
-    return leases.succeed(conn, lease, video, render_duration_s, now_s, cache_key=key, log=lines)

@@ -20,7 +20,7 @@ from svdfarm.v1 import session_service_pb2 as session_pb
 
 # The next shot is sent when so much of the present one is rendered: late enough that it would
 # hardly begin sooner elsewhere, and early enough to be there before the device is done.
-_SEND_AHEAD_AT = 0.8
+SEND_AHEAD_AT = 0.8
 _MAX_LEASES = 3  # of a worker: one is written and sent, one renders, one waits
 _WARM_SHAPES = 8  # that a worker is known for; torch.compile keeps as many graphs by default
 
@@ -35,6 +35,7 @@ class Worker:
     connect_time_s: float = field(default_factory=time.time)
     models: dict[str, ModelInfo] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by token
+    renewed_s: dict[str, float] = field(default_factory=dict)  # by token: when it was extended
     cancelled: set[str] = field(default_factory=set)  # tokens whose Cancel may precede Assign
     begun: dict[str, float] = field(default_factory=dict)  # by token: the share that is rendered
     letting_go: set[str] = field(default_factory=set)  # tokens it lost, and has yet to answer for
@@ -91,7 +92,7 @@ class Worker:
         """As the scheduler sees it; one that is silent for too long takes nothing."""
         heard = time.monotonic() - self.last_heard_s <= silence_limit_s
         near_end = self.begun.keys() == self.leases.keys() and all(
-            share >= _SEND_AHEAD_AT for share in self.begun.values()
+            share >= SEND_AHEAD_AT for share in self.begun.values()
         )
         return WorkerView(
             self.id,
@@ -107,6 +108,7 @@ class Worker:
         if not self.leases:
             self.moved()
         self.leases[lease.token] = lease
+        self.renewed_s[lease.token] = time.monotonic()
         if shape is not None:
             others = (other for other in self.warm if other != shape)
             self.warm = (*others, shape)[-_WARM_SHAPES:]
@@ -124,7 +126,22 @@ class Worker:
         self.moved()
         before = self.begun.get(lease.token, 0.0)
         self.begun[lease.token] = share
-        return before < _SEND_AHEAD_AT <= share
+        return before < SEND_AHEAD_AT <= share
+
+    def hear(self) -> float:
+        """Notes that it was heard of; returns for how many seconds it was not."""
+        before_s, self.last_heard_s = self.last_heard_s, time.monotonic()
+        return self.last_heard_s - before_s
+
+    def due(self, age_s: float) -> list[str]:
+        """The tokens of leases that were given, or extended, so long ago."""
+        since_s = time.monotonic() - age_s
+        return [token for token, at_s in self.renewed_s.items() if at_s <= since_s]
+
+    def renewed(self, token: str, at_s: float) -> None:
+        """Notes that a lease of its was extended, if it still holds it."""
+        if token in self.leases:
+            self.renewed_s[token] = at_s
 
     def moved(self) -> None:
         """Notes that one of its shots goes on."""
@@ -133,6 +150,7 @@ class Worker:
     def drop(self, lease: Lease) -> None:
         """Notes that an attempt of its is over."""
         self.leases.pop(lease.token, None)
+        self.renewed_s.pop(lease.token, None)
         self.cancelled.discard(lease.token)
         self.begun.pop(lease.token, None)
         self.moved()
@@ -164,6 +182,17 @@ class Workers:
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._by_id.values()))
+
+    def staying(self) -> list[WorkerView]:
+        """All but those that leave, with the models that they serve; from any thread."""
+        return [
+            WorkerView(worker.id, frozenset(worker.models))
+            for worker in self
+            if not (worker.leaving or worker.cordoned)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def get(self, worker_id: str) -> Worker | None:
         """The live session of a worker."""

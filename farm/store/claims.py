@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -24,13 +25,13 @@ from farm.jobs.access import DEFAULT_TENANT
 from farm.jobs.estimate import work_of
 from farm.jobs.params import SVD_XT, RenderParams, resolve
 from farm.jobs.retry import MemoryProfile, Reason
-from farm.jobs.schedule import Candidate, shape_of
+from farm.jobs.schedule import Candidate, Shape, shape_of
 from farm.jobs.states import ShotEvent, ShotState, Wish
 from farm.jobs.turns import Claimant, Round, in_order
 from farm.store import quotas, schema
 from farm.store.clock import Instant
-from farm.store.moves import Move
-from farm.store.records import Lease, Shot, ShotKey, lease_of, params_from_json
+from farm.store.moves import Move, rows_of
+from farm.store.records import Lease, Shot, ShotKey, lease_of
 from farm.store.rows import shot_from_row
 
 
@@ -59,7 +60,6 @@ _CLAIM = Move(
     ShotState.QUEUED,
     ShotEvent.CLAIM,
     schema.shot.c.job_id.in_(select(schema.job.c.id).where(schema.job.c.wish == Wish.RUN)),
-    returning=tuple(schema.shot.c),
     attempt_count=schema.shot.c.attempt_count + 1,
     charged_attempt_count=schema.shot.c.charged_attempt_count + 1,
 )
@@ -151,16 +151,34 @@ def queue(
 
 
 def _candidate(conn: Connection, row: Row[Any]) -> Candidate:
-    params = params_from_json(row.params)
+    shape, cost = _kind(*map(row.params.get, _OF_KIND))
     return Candidate(
         shot=str(ShotKey(row.job_id, row.number)),
-        shape=shape_of(params),
+        shape=shape,
         priority=row.priority,
         job_number=row.job_number,
         number=row.number,
         failed_on=_failed_on(conn, row.job_id, row.number) if row.attempt_count else frozenset(),
-        cost=work_of(params).size / _USUAL_SIZE,
+        cost=cost,
     )
+
+
+# What shape and cost depend on: thousands of shots have the same.
+_OF_KIND = (
+    "model",
+    "width_px",
+    "height_px",
+    "frame_count",
+    "step_count",
+    "decode_chunk_size",
+    "max_guidance_scale",
+)
+
+
+@lru_cache(maxsize=1024)
+def _kind(*values: Any) -> tuple[Shape, float]:
+    params = RenderParams(**dict(zip(_OF_KIND, values, strict=True)))
+    return shape_of(params), work_of(params).size / _USUAL_SIZE
 
 
 # Endings of attempts that say nothing about their worker.
@@ -189,30 +207,47 @@ def claim(
     now_s: float,
     gateway: str | None = None,
 ) -> Claim | None:
-    """Gives a queued shot to a worker of `gateway`: a new attempt with a new token, counted now.
+    """As `claim_all`, for one shot."""
+    claimed = claim_all(conn, {key: worker}, expiry_s=expiry_s, now_s=now_s, gateway=gateway)
+    return claimed[0] if claimed else None
 
-    None where the shot is no longer queued, or its job no longer wants it.
+
+def claim_all(
+    conn: Connection,
+    wanted: Mapping[ShotKey, str],
+    *,
+    expiry_s: Instant,
+    now_s: float,
+    gateway: str | None = None,
+) -> list[Claim]:
+    """Gives queued shots to workers of `gateway`: each a new attempt with a new token, counted now.
+
+    Those are left out that are no longer queued, or whose job no longer wants them.
     """
-    token = secrets.token_urlsafe(24)
-    row = _CLAIM.make(
-        conn,
-        key,
-        now_s,
-        {"token": token, "worker": worker, "gateway": gateway, "lease_expiry_s": expiry_s},
-    )
-    if row is None:
-        return None
-    conn.execute(
-        _NEW_ATTEMPT,
+    tokens = {key: secrets.token_urlsafe(24) for key in wanted}
+    given = {
+        key: {"token": tokens[key], "worker": worker, "gateway": gateway}
+        for key, worker in wanted.items()
+    }
+    moved = _CLAIM.make_many(conn, given, now_s, lease_expiry_s=expiry_s)
+    rows = [row for _, row in sorted(rows_of(conn, moved).items())]
+    attempts = [
         {
-            "job_id": key.job_id,
-            "shot_number": key.number,
+            "job_id": row.job_id,
+            "shot_number": row.number,
             "number": row.attempt_count,
-            "worker": worker,
+            "worker": row.worker,
             "claim_time_s": now_s,
-        },
-    )
-    memory = MemoryProfile(row.memory_profile or 0)
+        }
+        for row in rows
+    ]
+    if attempts:
+        conn.execute(_NEW_ATTEMPT, attempts)
+    return [_claim(row, now_s) for row in rows]
+
+
+def _claim(row: Row[Any], now_s: float) -> Claim:
     # Two gateways' clocks may differ by more than it waited.
     wait_s = None if row.queue_time_s is None else max(0.0, now_s - row.queue_time_s)
+    memory = MemoryProfile(row.memory_profile or 0)
     return Claim(lease_of(row), shot_from_row(row), memory, wait_s, now_s)

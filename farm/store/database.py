@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import stamina
 from sqlalchemy import Connection
 
+from farm.store import together
 from farm.store.backend import Backend
 from farm.store.errors import StoreAway
 from farm.store.listener import Listener
@@ -87,7 +88,11 @@ class Database:
     ) -> Future[R]:
         """As `write`, for callers that are not coroutines."""
         done: Future[R] = Future()
-        self._writer.put((lambda conn: fn(conn, *args, **kwargs), done))
+        many = together.many_of(fn)
+        if many is None or kwargs:
+            self._writer.put((lambda conn: fn(conn, *args, **kwargs), done))
+        else:
+            self._writer.put((together.One(many, args), done))
         return done
 
     async def read(

@@ -6,7 +6,8 @@ and by the state; a report that meets no row comes from a worker that lost its l
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -25,13 +26,8 @@ from farm.jobs.states import ShotEvent, ShotState, Wish, follow
 from farm.store import cordons, quotas, schema
 from farm.store.clock import Instant
 from farm.store.moves import Move, move
-from farm.store.records import (
-    HeldLease,
-    Lease,
-    Video,
-    lease_of,
-    storable,
-)
+from farm.store.records import HeldLease, Lease, ShotKey, Video, lease_of, storable
+from farm.store.together import made_by
 
 # Made once: these are what a shot's life consists of.
 _SUCCEED = Move(
@@ -66,21 +62,31 @@ _END_ATTEMPT = update(schema.attempt).where(
 )
 
 
+def start_all(conn: Connection, begun: Sequence[tuple[Lease, float]]) -> Sequence[None]:
+    """Notes that workers have begun, each at its time: from now on a lost attempt is charged."""
+    conn.execute(_START_ATTEMPT, [{**_named(lease), "now_s": now_s} for lease, now_s in begun])
+    return [None] * len(begun)
+
+
+@made_by(start_all)
 def start(conn: Connection, lease: Lease, now_s: float) -> None:
-    """Notes that the worker has begun: from now on the attempt is charged if it is lost."""
-    conn.execute(_START_ATTEMPT, {**_named(lease), "now_s": now_s})
+    """As `start_all`, for one."""
+    start_all(conn, [(lease, now_s)])
 
 
-def renew(conn: Connection, worker: str, tokens: Collection[str], expiry_s: Instant) -> int:
-    """Extends those leases of a worker that it knows of; returns how many it still holds."""
+def renew(
+    conn: Connection, workers: Collection[str], tokens: Collection[str], expiry_s: Instant
+) -> set[str]:
+    """Extends those leases of these workers; returns the tokens of those that they still hold."""
     shot = schema.shot
     renewed = conn.execute(
         update(shot)
-        .where(shot.c.worker == worker, shot.c.state == ShotState.RENDERING)
+        .where(shot.c.worker.in_(workers), shot.c.state == ShotState.RENDERING)
         .where(shot.c.token.in_(tokens))
         .values(lease_expiry_s=expiry_s)
+        .returning(shot.c.token)
     )
-    return renewed.rowcount
+    return set(renewed.scalars())
 
 
 def renew_all(conn: Connection, expiry_s: Instant) -> int:
@@ -108,6 +114,48 @@ def adopt(
     return bool(renewed.rowcount) and conn.execute(_wish(lease)).scalar() != Wish.CANCEL
 
 
+@dataclass(frozen=True)
+class Ending:
+    """An attempt that has ended with a video, which is published.
+
+    Shots of the same `cache_key` share the video from now on; with None nobody does, nor where it
+    was rendered with less memory. `log` is what its worker logged.
+    """
+
+    lease: Lease
+    video: Video
+    render_duration_s: float
+    time_s: float
+    cache_key: str | None = None
+    log: str | None = None
+
+
+def succeed_all(conn: Connection, endings: Sequence[Ending]) -> list[bool]:
+    """Records published videos and ends their shots. False: refused, the lease was lost.
+
+    The same report again, as after a lost reply, is accepted again and changes nothing.
+    """
+    first: dict[ShotKey, Ending] = {}
+    for ending in endings:
+        first.setdefault(ending.lease.shot, ending)
+    now_s = max(ending.time_s for ending in endings)
+    moved = _SUCCEED.make_many(conn, {key: _recorded(e) for key, e in first.items()}, now_s)
+    ended = [ending for key, ending in first.items() if key in moved]
+    _end_attempts(conn, [_ended(e.lease, ShotState.SUCCEEDED, e.time_s, log=e.log) for e in ended])
+    for lease in (ending.lease for ending in ended if ending.lease.attempt > 1):
+        winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
+        cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
+    # Another one of the same shot finds it as the first one left it.
+    later = [ending for ending in endings if first[ending.lease.shot] is not ending]
+    accepted = iter(succeed_all(conn, later)) if later else iter(())
+    return [
+        next(accepted)
+        if first[ending.lease.shot] is not ending
+        else ending.lease.shot in moved or has_succeeded(conn, ending.lease, ending.video.sha256)
+        for ending in endings
+    ]
+
+
 def succeed(
     conn: Connection,
     lease: Lease,
@@ -118,34 +166,22 @@ def succeed(
     cache_key: str | None = None,
     log: str | None = None,
 ) -> bool:
-    """Records the published video and ends the shot. False: refused, the lease was lost.
+    """As `succeed_all`, for one."""
+    return succeed_all(conn, [Ending(lease, video, render_duration_s, now_s, cache_key, log)])[0]
 
-    `log` is what its worker logged, here and below. Shots of the same `cache_key` share the video
-    from now on; with None nobody does, nor where it was rendered with less memory. The same report
-    again, as after a lost reply, is accepted again and changes nothing.
-    """
-    moved = _SUCCEED.make(
-        conn,
-        lease.shot,
-        now_s,
-        {
-            "if_attempt": lease.attempt,
-            "if_token": lease.token,
-            "render_duration_s": render_duration_s,
-            "video_key": video.key,
-            "video_sha256": video.sha256,
-            "video_size_bytes": video.size_bytes,
-            "video_frame_count": video.frame_count,
-            "key_as_started": cache_key,
-        },
-    )
-    if moved is not None:
-        _end_attempt(conn, lease, ShotState.SUCCEEDED, now_s, log=log)
-        if lease.attempt > 1:
-            winner = select(schema.attempt.c.worker).where(*_is_attempt(lease))
-            cordons.look_at_losers(conn, lease.shot, conn.execute(winner).scalar_one())
-        return True
-    return has_succeeded(conn, lease, video.sha256)
+
+def _recorded(ending: Ending) -> dict[str, Any]:
+    lease, video = ending.lease, ending.video
+    return {
+        "if_attempt": lease.attempt,
+        "if_token": lease.token,
+        "render_duration_s": ending.render_duration_s,
+        "video_key": video.key,
+        "video_sha256": video.sha256,
+        "video_size_bytes": video.size_bytes,
+        "video_frame_count": video.frame_count,
+        "key_as_started": ending.cache_key,
+    }
 
 
 def has_succeeded(conn: Connection, lease: Lease, sha256: str) -> bool:
@@ -331,9 +367,20 @@ def _end_attempt(
     message: str | None = None,
     log: str | None = None,
 ) -> None:
+    _end_attempts(conn, [_ended(lease, outcome, now_s, message, log)])
+
+
+def _end_attempts(conn: Connection, ended: Sequence[dict[str, Any]]) -> None:
+    if ended:
+        conn.execute(_END_ATTEMPT, ended)
+        quotas.add_gpu_use(conn, ended)
+
+
+def _ended(
+    lease: Lease, outcome: str, now_s: float, message: str | None = None, log: str | None = None
+) -> dict[str, Any]:
     ending = {"end_time_s": now_s, "outcome": outcome, "message": message, "log": log}
-    conn.execute(_END_ATTEMPT, _named(lease) | ending)
-    quotas.add_gpu_use(conn, lease, now_s)
+    return _named(lease) | ending
 
 
 def _named(lease: Lease) -> dict[str, Any]:

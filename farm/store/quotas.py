@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -23,7 +24,6 @@ from farm.jobs.states import ShotState
 from farm.jobs.tenants import Limits
 from farm.store import schema
 from farm.store.errors import QuotaExceeded
-from farm.store.records import Lease
 from farm.store.room import told as told_bytes
 from farm.store.tenants import get
 
@@ -34,10 +34,11 @@ _HOURS = 24  # of a rolling day, besides the one that goes on
 # tenant may delete its jobs.
 _ADD_GPU_USE = text(
     "INSERT INTO gpu_use (tenant, hour, gpu_s) "
-    "SELECT shot.tenant, :hour, CASE WHEN :now_s > attempt.claim_time_s "
-    "THEN :now_s - attempt.claim_time_s ELSE 0 END "
+    "SELECT shot.tenant, :hour, CASE WHEN :end_time_s > attempt.claim_time_s "
+    "THEN :end_time_s - attempt.claim_time_s ELSE 0 END "
     "FROM attempt JOIN shot ON shot.job_id = attempt.job_id AND shot.number = attempt.shot_number "
-    "WHERE attempt.job_id = :job_id AND attempt.shot_number = :shot AND attempt.number = :attempt "
+    "WHERE attempt.job_id = :of_job AND attempt.shot_number = :of_shot "
+    "AND attempt.number = :of_attempt "
     "ON CONFLICT (tenant, hour) DO UPDATE SET gpu_s = gpu_use.gpu_s + excluded.gpu_s"
 )
 
@@ -183,10 +184,13 @@ def at(now_s: float) -> dict[str, float]:
     return {"now_s": now_s, "first_hour": first_hour(now_s)}
 
 
-def add_gpu_use(conn: Connection, lease: Lease, now_s: float) -> None:
-    """Notes how long an attempt that ends now has held its worker."""
-    key = {"job_id": lease.shot.job_id, "shot": lease.shot.number, "attempt": lease.attempt}
-    conn.execute(_ADD_GPU_USE, {**key, "hour": int(now_s // _HOUR_S), "now_s": now_s})
+def add_gpu_use(conn: Connection, ended: Sequence[Mapping[str, Any]]) -> None:
+    """Notes how long attempts that end have held their workers.
+
+    Each has `of_job`, `of_shot`, `of_attempt` and `end_time_s`.
+    """
+    given = [{**each, "hour": int(each["end_time_s"] // _HOUR_S)} for each in ended]
+    conn.execute(_ADD_GPU_USE, given)
 
 
 def forget_gpu_use(conn: Connection, now_s: float) -> None:

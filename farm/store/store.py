@@ -140,12 +140,13 @@ class Store:
             noted = deletion.may_return(key) and await self.database.read(deletion.is_noted, key)
             created = await self.blobs.put(key, content)
             sure = created and not noted
+            if sure:  # nothing to look at under the writers' lock
+                return await self.database.write(record, *args, **kwargs)
 
-            def run(conn: Connection, *, sure: bool = sure) -> R:
-                if not sure and (
-                    deletion.is_being_deleted(conn, key, self.clock.steady_s())
-                    or not self.blobs.has(key)
-                ):
+            def run(conn: Connection) -> R:
+                if deletion.is_being_deleted(
+                    conn, key, self.clock.steady_s()
+                ) or not self.blobs.has(key):
                     raise _FileCollected
                 return record(conn, *args, **kwargs)
 

@@ -161,11 +161,14 @@ def page(conn: Connection, steady_s: Instant, start: int, size: int) -> list[Wor
     return list(map(_record, rows))
 
 
-def at(conn: Connection, gateway: str, steady_s: Instant) -> list[WorkerRow]:
-    """The workers that are connected to one gateway."""
-    return list(
-        map(_record, conn.execute(_rows(steady_s).where(schema.worker.c.gateway == gateway)))
-    )
+def asked_at(
+    conn: Connection, gateway: str, besides: Collection[str], steady_s: Instant
+) -> list[WorkerRow]:
+    """The workers of one gateway that something is asked of, and those of the ids `besides`."""
+    worker = schema.worker
+    asked = worker.c.drain_wanted | worker.c.cordon_reason.is_not(None)
+    query = _rows(steady_s).where(worker.c.gateway == gateway, asked | worker.c.id.in_(besides))
+    return list(map(_record, conn.execute(query)))
 
 
 def rendered_by(conn: Connection, worker_ids: Collection[str]) -> dict[str, ShotKey]:

@@ -15,11 +15,12 @@ import stamina
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from farm.store import together
 from farm.store.backend import Backend
 from farm.store.errors import StoreAway
 from farm.store.moves import CHANGED_JOBS
 
-Change = tuple[Callable[[Connection], Any], "Future[Any]"]
+Change = tuple[together.Run, "Future[Any]"]
 
 PATIENCE_S = 10.0  # for a database that is away, before its callers are told
 _GROUP_LIMIT = 256  # changes a commit
@@ -152,7 +153,7 @@ class Writer:
 
     def _run(self, conn: Connection, group: _Group) -> None:
         group.outcomes = self._run_together(conn, group) or [
-            self._run_alone(conn, *change) for change in group.changes
+            self._run_alone(conn, *change) for change in group.each
         ]
         group.changed = conn.info.get(CHANGED_JOBS, set())
 
@@ -212,11 +213,15 @@ def _savepoint(conn: Connection) -> Iterator[None]:
 class _Group:
     """Changes that are committed together, and what came of them."""
 
-    changes: list[Change]
+    each: list[Change]
+    changes: list[tuple[together.Run, together.Told]] = field(init=False)  # those of a kind as one
     outcomes: list[Callable[[], None]] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     # The transaction whose COMMIT was sent; what is still here afterwards was not answered.
     sent: str | None = None
+
+    def __post_init__(self) -> None:
+        self.changes = together.join(self.each)
 
 
 class _TransactionLost(Exception):

@@ -26,12 +26,15 @@ from farm.store.bucket import BucketBlobs
 from farm.store.database import Database
 from farm.store.errors import StoreAway
 from farm.store.folder import FolderBlobs
+from farm.store.together import made_by, many_of
 
-# What a gateway does to its store, by the function's name; `run` publishes images and videos.
+# What a gateway does to its store, by the function's name; `run` publishes images, and videos whose
+# file was there, `record` all others.
 WRITES = (
     "create_job",
     "run",
-    "_claim_for",
+    "record",
+    "claim_for",
     "start",
     "fail",
     "release",
@@ -59,19 +62,25 @@ def install(folder: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     submit, write = Database.submit, Database.write
+    together: dict[Callable[..., Any], Callable[..., Any]] = {}  # what is made with its like
 
-    def watched_submit(self: Database, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        name = getattr(fn, "__name__", "")
-        if name not in WRITES:
-            return submit(self, fn, *args, **kwargs)
-        reached(f"{name}:before")
-
+    def inside(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
         @functools.wraps(fn)
         def run(conn: Any, *args: Any, **kwargs: Any) -> Any:
             found = fn(conn, *args, **kwargs)
             reached(f"{name}:inside")
             return found
 
+        return run
+
+    def watched_submit(self: Database, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        name = getattr(fn, "__name__", "")
+        if name not in WRITES:
+            return submit(self, fn, *args, **kwargs)
+        reached(f"{name}:before")
+        run = together.get(fn) or inside(fn, name)
+        if fn not in together and (many := many_of(fn)) is not None:
+            together[fn] = made_by(inside(many, name))(run)
         done: Future[Any] = submit(self, run, *args, **kwargs)
         done.add_done_callback(lambda _: reached(f"{name}:after"))
         return done

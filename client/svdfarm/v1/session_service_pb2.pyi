@@ -556,17 +556,27 @@ class Assign(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     IMAGE_SHA256_FIELD_NUMBER: builtins.int
     MEMORY_PROFILE_FIELD_NUMBER: builtins.int
+    PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
+    TELL_STEP_FIELD_NUMBER: builtins.int
     image: builtins.bytes
     """The whole image file, as it was uploaded."""
     image_sha256: builtins.str
     """Lower-case hex digest of `image`."""
     memory_profile: global___Assign.MemoryProfile.ValueType
     """How much less memory than it was started with the worker is to render with."""
+    tell_step: builtins.int
+    """The step after which progress is told at once: the next shot is sent then."""
     @property
     def lease(self) -> global___Lease: ...
     @property
     def params(self) -> svdfarm.v1.resources_pb2.RenderParams:
         """Every field is set but decode_chunk_size, which may be unset."""
+
+    @property
+    def progress_interval(self) -> google.protobuf.duration_pb2.Duration:
+        """LeaseProgress is to be told no more often than this, but for its beginning, `tell_step`, and where
+        it has a preview. Unset: after each step.
+        """
 
     def __init__(
         self,
@@ -576,9 +586,11 @@ class Assign(google.protobuf.message.Message):
         image: builtins.bytes = ...,
         image_sha256: builtins.str = ...,
         memory_profile: global___Assign.MemoryProfile.ValueType = ...,
+        progress_interval: google.protobuf.duration_pb2.Duration | None = ...,
+        tell_step: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["lease", b"lease", "params", b"params"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["image", b"image", "image_sha256", b"image_sha256", "lease", b"lease", "memory_profile", b"memory_profile", "params", b"params"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["lease", b"lease", "params", b"params", "progress_interval", b"progress_interval"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["image", b"image", "image_sha256", b"image_sha256", "lease", b"lease", "memory_profile", b"memory_profile", "params", b"params", "progress_interval", b"progress_interval", "tell_step", b"tell_step"]) -> None: ...
 
 global___Assign = Assign
 

@@ -88,9 +88,9 @@ def test_lost_worker_requeues_its_shot_and_may_not_report(database: Database) ->
 def test_renewed_lease_does_not_expire(database: Database) -> None:
     key = ShotKey(create(database).id, 1)
     lease = claim(database, key).lease
-    assert database.submit(leases.renew, "w1", [lease.token], 60.0).result() == 1
-    assert database.submit(leases.renew, "w1", ["another"], 90.0).result() == 0
-    assert database.submit(leases.renew, "w2", [lease.token], 90.0).result() == 0
+    assert database.submit(leases.renew, ["w1"], [lease.token], 60.0).result() == {lease.token}
+    assert database.submit(leases.renew, ["w1"], ["another"], 90.0).result() == set()
+    assert database.submit(leases.renew, ["w2"], [lease.token], 90.0).result() == set()
     assert database.submit(leases.take_back_expired, 59.0, 59.0).result() == []
 
 

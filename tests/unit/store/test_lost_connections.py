@@ -66,7 +66,7 @@ def test_sessions_outlive_a_restart_of_the_database(
         write(workers.join, session, 0.0).result()
         postgres.stop()
         postgres.start()
-        (row,) = write(workers.at, store.name, now).result()
+        (row,) = write(workers.asked_at, store.name, ["w"], now).result()
         assert (row.id, row.silent_s < 60) == ("w", True)
     finally:
         store.close()

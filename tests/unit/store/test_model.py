@@ -262,10 +262,10 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 5), worker=st.sampled_from(WORKERS))
     def renew(self, pick: int, worker: str) -> None:
         lease = self.a_lease(pick)
-        renewed = self.ask(leases.renew, worker, [lease.token], self.now_s + LEASE_S)
+        renewed = self.ask(leases.renew, [worker], [lease.token], self.now_s + LEASE_S)
         shot = self.model.holder(lease)
         mine = shot is not None and shot.worker == worker
-        assert renewed == mine
+        assert renewed == ({lease.token} if mine else set())
         if shot is not None and mine:
             shot.expiry_s = self.now_s + LEASE_S
 

@@ -89,7 +89,7 @@ def test_no_report_of_an_older_round_is_accepted(database: Database, claimed_aga
     assert not database.submit(leases.fail, old, Reason.INTERNAL, "late", 9.0).result()
     assert not database.submit(leases.release, old, 9.0).result()
     assert not database.submit(leases.adopt, old, "w", 99.0).result()
-    assert not database.submit(leases.renew, "w", [old.token], 99.0).result()
+    assert not database.submit(leases.renew, ["w"], [old.token], 99.0).result()
     assert database.submit(jobs.get_shot, old.shot).result() == before
 
 

@@ -34,7 +34,7 @@ def create(database: Database, tenant: str, shot_count: int, *, priority: int = 
 
 
 def claim(database: Database, free: list[WorkerView]) -> list[Claim]:
-    return database.submit(claim_for, free, free, 9.0, 0.0, 0.0, "here").result()
+    return database.submit(claim_for, free, lambda: free, 9.0, 0.0, 0.0, "here").result()
 
 
 def served(database: Database, claimed: list[Claim]) -> Counter[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from farm.store import workers
+from farm.store import cordons, workers
 from farm.store.database import Database
 from farm.store.workers import Session
 
@@ -32,7 +32,23 @@ def test_workers_of_every_gateway_are_listed_in_pages(database: Database) -> Non
         2.0,
     )
     assert second.id == "w2"
-    assert [row.id for row in database.submit(workers.at, "g2", 12.0).result()] == ["w2"]
+
+
+def test_a_gateway_looks_at_those_of_its_workers_that_something_is_asked_of(
+    database: Database,
+) -> None:
+    join(database, ONE, TWO)
+
+    def asked(gateway: str, *besides: str) -> list[str]:
+        rows = database.submit(workers.asked_at, gateway, besides, 12.0).result()
+        return [row.id for row in rows]
+
+    assert asked("g2") == []
+    assert asked("g2", "w1", "w2") == ["w2"]
+    database.submit(workers.want_drain, "w2").result()
+    assert (asked("g1"), asked("g2")) == ([], ["w2"])
+    database.submit(cordons.cordon_at_start, "w1", "it failed").result()
+    assert asked("g1") == ["w1"]
 
 
 def test_what_an_older_session_says_is_late(database: Database) -> None:

@@ -1,0 +1,1 @@
+"""Simulated workers, and a farm in virtual time; see benchmarks/sim_farm.py."""
