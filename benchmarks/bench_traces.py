@@ -58,7 +58,18 @@ def main() -> int:
             cpu_ms[mode].append(figures["gateway_cpu_ms_per_shot"])
             shots_per_s[mode].append(figures["shots_per_s"])
             print(number, mode, figures["gateway_cpu_ms_per_shot"], file=sys.stderr, flush=True)
-    told: dict[str, Any] = {"shots": options.shots, "rounds": options.rounds}
+        _publish(options, load, cpu_ms, shots_per_s, spans)  # a run that is stopped has told those
+    return 0
+
+
+def _publish(
+    options: Any,
+    load: float,
+    cpu_ms: dict[str, list[float]],
+    shots_per_s: dict[str, list[float]],
+    spans: dict[str, int],
+) -> None:
+    told: dict[str, Any] = {"shots": options.shots}
     for mode in MODES:
         told[mode] = {
             "gateway_cpu_ms_per_shot": cpu_ms[mode],
@@ -69,7 +80,6 @@ def main() -> int:
             more = statistics.median(cpu_ms[mode]) / statistics.median(cpu_ms["off"]) - 1
             told[mode]["more_cpu_percent"] = round(more * 100, 1)
     rig.publish(options, load, told)
-    return 0
 
 
 def _run(mode: str, options: Any) -> tuple[dict[str, float], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, and_, case, select, tuple_
+from sqlalchemy import Column, Connection, Row, and_, bindparam, case, select, tuple_
 
 from farm.jobs.states import ShotState
 from farm.store import schema
@@ -20,6 +20,32 @@ _TRACED: tuple[Column[Any], ...] = (
     schema.shot.c.traceparent,
     schema.shot.c.trace_time_s,
     schema.shot.c.error_reason,
+)
+
+
+# Made once: to make it costs more than to run it.
+_ENDED = (
+    select(
+        *_TRACED,
+        schema.attempt.c.worker,
+        schema.attempt.c.claim_time_s,
+        schema.attempt.c.start_time_s,
+        schema.attempt.c.end_time_s,
+        schema.attempt.c.outcome,
+    )
+    .join(
+        schema.attempt,
+        and_(
+            schema.attempt.c.job_id == schema.shot.c.job_id,
+            schema.attempt.c.shot_number == schema.shot.c.number,
+        ),
+    )
+    .where(
+        schema.shot.c.job_id == bindparam("of_job"),
+        schema.shot.c.number == bindparam("of_shot"),
+        schema.attempt.c.number == bindparam("of_attempt"),
+        schema.shot.c.traceparent.is_not(None),
+    )
 )
 
 
@@ -79,22 +105,12 @@ def list_attempts(
 
 def ended(conn: Connection, lease: Lease) -> tuple[Traced, Attempt] | None:
     """A shot whose spans are wanted, and one attempt of it; None where nobody wants them now."""
-    attempt, shot = schema.attempt, schema.shot
-    row: Any = conn.execute(
-        select(
-            *_TRACED,
-            attempt.c.worker,
-            attempt.c.claim_time_s,
-            attempt.c.start_time_s,
-            attempt.c.end_time_s,
-            attempt.c.outcome,
-        )
-        .join(
-            attempt, and_(attempt.c.job_id == shot.c.job_id, attempt.c.shot_number == shot.c.number)
-        )
-        .where(shot.c.job_id == lease.shot.job_id, shot.c.number == lease.shot.number)
-        .where(attempt.c.number == lease.attempt, shot.c.traceparent.is_not(None))
-    ).one_or_none()
+    named = {
+        "of_job": lease.shot.job_id,
+        "of_shot": lease.shot.number,
+        "of_attempt": lease.attempt,
+    }
+    row: Any = conn.execute(_ENDED, named).one_or_none()
     if row is None:
         return None
     times = (row.claim_time_s, row.start_time_s, row.end_time_s)
