@@ -107,7 +107,9 @@ def prepared(plan: Plan, folder: Path) -> Iterator[Site]:
     data = folder / "data"
     with contextlib.ExitStack() as stack:
         stack.callback(history.close)
-        small = stack.enter_context(small_disk(data))
+        # Below the reserve nothing is begun: thousands of videos need room.
+        size_bytes = _DISK_BYTES * (4 if plan.jobs else 1)
+        small = stack.enter_context(small_disk(data, size_bytes))
         site = Site(plan, folder, data, make_url(f"sqlite:///{data}/farm.db"), history, small)
         site.network = stack.enter_context(network.apart())
         if plan.older:
@@ -187,11 +189,11 @@ def _gateway_command(site: Site) -> list[str]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
+def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
     """A file system of its own at `folder`, where this machine lets us mount one."""
     folder.mkdir(parents=True)
     mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "farm-chaos", str(folder)]
+    command = [str(mount), "-t", "tmpfs", "-o", f"size={size_bytes}", "farm-chaos", str(folder)]
     mounted = mount and not subprocess.run(command, capture_output=True, check=False).returncode
     try:
         yield bool(mounted)

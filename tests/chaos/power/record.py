@@ -104,10 +104,11 @@ def _submit(address: str, seed: str, promises: Promises, stopped: threading.Even
             shots = [NewShot(own_image(seeds[0]), _params(each), name=f"s{each}") for each in seeds]
             job = client.submit(shots, request_id=str(uuid.UUID(int=rng.getrandbits(128))))
             promises.note("job", job.name, seeds=seeds)
-            for event in job.watch(timeout_s=60):
-                if isinstance(event, Shot) and event.video is not None:
-                    about = {"number": int(event.name.rpartition("/")[2])}
-                    promises.note("video", job.name, sha256=event.video.sha256, **about)
+            with contextlib.suppress(SvdfarmError):  # whatever breaks: promises are checked later
+                for event in job.watch(timeout_s=60):
+                    if isinstance(event, Shot) and event.video is not None:
+                        about = {"number": int(event.name.rpartition("/")[2])}
+                        promises.note("video", job.name, sha256=event.video.sha256, **about)
             if rng.random() < 0.3:
                 promises.deleting[job.name.removeprefix("jobs/")] = time.monotonic_ns()
                 with contextlib.suppress(SvdfarmError):
