@@ -43,7 +43,7 @@ COMMON = (
 )
 PORTS = re.compile(r"\b(50051|50052|50061|8080|8081|8000)\b")
 pytestmark = pytest.mark.timeout(480)  # with the start of the farm of all pages
-LIMIT_S = 200  # of a page; on a quiet machine none takes a tenth of it
+LIMIT_S = 300  # of a page; on a quiet machine none takes a third of it
 
 
 def scripts() -> dict[str, str]:
