@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/svdfarm/v1/*.proto)
 # Only files whose hashes a lock has; a lock is whole, so pip looks for nothing else.
 LOCKED := install --quiet --require-hashes --no-deps
 
-.PHONY: setup demo nano nano-eval pictures bench test test-browser chaos chaos-quick planted fuzz fuzz-quick hostile check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
+.PHONY: setup demo nano nano-eval pictures bench test test-browser chaos chaos-quick planted fuzz fuzz-quick hostile docs check ci deploy-check manifests proto proto-check proto-release lock upgrade audit sbom licences format
 
 setup: $(VENV)/.done
 
@@ -81,6 +81,15 @@ fuzz fuzz-quick: .venv-fuzz/.done
 	  .venv-fuzz/bin/pip $(LOCKED) --requirement requirements/gateway.txt
 	touch $@
 
+# The site, from docs/, code and proto/, in build/docs: open index.html in a browser.
+docs: .venv-docs/.done
+	PYTHONPATH=.:client .venv-docs/bin/python -m website
+
+.venv-docs/.done: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip $(LOCKED) --requirement requirements/docs.txt
+	touch $@
+
 check: setup proto-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -90,7 +99,7 @@ check: setup proto-check
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/released.binpb
 
-ci: check test chaos-quick fuzz-quick
+ci: check test docs chaos-quick fuzz-quick
 
 # The chart, the images and the manifests, without a cluster; KUBE_CRDS names a folder with the
 # CustomResourceDefinitions of ray.io and monitoring.coreos.com.
@@ -141,7 +150,7 @@ upgrade: setup
 
 # Whether what is locked has known holes: asks a database on the network, and fails without.
 audit: .venv-audit/.done
-	for lock in server dev nano torch-cuda proto deploy; do \
+	for lock in server dev nano torch-cuda proto deploy docs; do \
 	  echo "requirements/$$lock.txt"; \
 	  .venv-audit/bin/pip-audit --progress-spinner off --strict --require-hashes --disable-pip \
 	    $(addprefix --ignore-vuln ,$(AUDIT_EXCEPTIONS)) --requirement requirements/$$lock.txt || exit 1; \

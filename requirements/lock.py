@@ -25,6 +25,7 @@ LOCKS = {
     "server.txt": ["server.in"],
     "gateway.txt": ["gateway.in"],
     "fuzz.txt": ["fuzz.in"],
+    "docs.txt": ["docs.in"],
     "dev.txt": ["server.in", "dev.in"],
     "nano.txt": ["server.in", "nano.in"],
     "proto.txt": ["proto.in"],

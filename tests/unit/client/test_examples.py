@@ -1,4 +1,4 @@
-"""The examples of the documents, run as they stand but for the farm's address."""
+"""The examples of docs/SDK.md, run as they stand but for the farm's address."""
 
 from __future__ import annotations
 
@@ -25,23 +25,21 @@ SAVED = {
     "docs/SDK.md: Timeouts": set[str](),
     "docs/SDK.md: Errors": set[str](),
     "docs/SDK.md: Going on after a break": {"rocket.mp4"},
-    "README.md: From Python": {"rocket.mp4", "chelsea.mp4"},
 }
 
 
 def examples() -> dict[str, tuple[str, str | None]]:
     """Each block of Python with the text that the next block says it prints, by its heading."""
     found: dict[str, tuple[str, str | None]] = {}
-    for document in ("docs/SDK.md", "README.md"):
-        heading = ""
-        for match in FENCED.finditer((ROOT / document).read_text(encoding="utf-8")):
-            heading = match["heading"] or heading
-            where = f"{document}: {heading}"
-            if match["kind"] == "python":
-                assert where not in found
-                found[where] = match["text"], None
-            elif match["kind"] == "text":
-                found[where] = found[where][0], match["text"]
+    heading = ""
+    for match in FENCED.finditer((ROOT / "docs" / "SDK.md").read_text(encoding="utf-8")):
+        heading = match["heading"] or heading
+        where = f"docs/SDK.md: {heading}"
+        if match["kind"] == "python":
+            assert where not in found
+            found[where] = match["text"], None
+        elif match["kind"] == "text":
+            found[where] = found[where][0], match["text"]
     return found
 
 
