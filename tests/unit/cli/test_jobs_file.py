@@ -311,7 +311,7 @@ name: all
 priority: 50
 defaults: {model: svd-xt, size: 1024x576, fit: pad, frames: 25, steps: 30, fps: 8,
            playback_fps: 24, motion_bucket_id: 100, noise_aug_strength: 2e-2,
-           min_guidance_scale: 1, max_guidance_scale: 3.5, decode_chunk_size: 8}
+           min_guidance_scale: 1, max_guidance_scale: 3.5, decode_chunk_size: 8, tier: fast}
 output: {dir: films, crf: 20, codec: h264, name: "{shot}_m{motion_bucket_id}_s{seed}.mp4"}
 shots: [{image: a.png, seed: 9223372036854775807}]
 """,
@@ -333,6 +333,7 @@ shots: [{image: a.png, seed: 9223372036854775807}]
         "min_guidance_scale": 1,
         "max_guidance_scale": 3.5,
         "decode_chunk_size": 8,
+        "tier": "fast",
         "seed": 2**63 - 1,
         "fit": "pad",
         "codec": "h264",

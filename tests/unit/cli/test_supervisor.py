@@ -69,8 +69,8 @@ def test_workers_are_told_their_memory_and_whether_to_be_deterministic(
     settings: FarmSettings,
 ) -> None:
     wanted = replace(settings, memory="low", deterministic=True)
-    plain = FarmProcesses(settings).worker().arguments
-    told = FarmProcesses(wanted).worker().arguments
+    plain = FarmProcesses(settings).worker()._arguments
+    told = FarmProcesses(wanted).worker()._arguments
 
     assert plain[plain.index("--memory") + 1] == "auto"
     assert "--deterministic" not in plain
