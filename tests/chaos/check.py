@@ -74,6 +74,11 @@ class Run:
             self.moves[move.shot].append(move)
         # A job that was deleted is known by its shots' last move.
         self.deleted = {m.job_id: m.at for m in remains.moves if m.after == "DELETED"}
+        self.done = {
+            (e["op"], e["job"])
+            for e in self.events
+            if e["what"] in ("ok", "unknown") and "op" in e and "job" in e
+        }
         self.submits = self.calls("submit")
         self.acknowledged = {event["job"]: event for event in self.submits if event["what"] == "ok"}
         self.seeds = {
@@ -89,7 +94,7 @@ class Run:
 
     def may_have(self, op: str, job: str) -> bool:
         """Whether somebody may have done this to a job."""
-        return any(e["job"] == job for e in self.calls(op, "ok", "unknown"))
+        return (op, job) in self.done
 
     def may_be_gone(self, job: str) -> bool:
         """Whether somebody may have deleted a job."""
