@@ -55,7 +55,7 @@ def _utilisation(virtual: dict[str, Any]) -> Any:
     figure, (above, below) = plt.subplots(2, 1, figsize=(7.5, 6), sharex=True)
     above.plot(workers, [100 * each["utilisation"] for each in swept], "o-", color=_BLUE)
     above.axhline(100 * _AIM, color=_RED, linewidth=1, linestyle="--")
-    above.annotate("aim: 98 %", (workers[0], 98.1), color=_RED, va="bottom")
+    above.annotate("aim: 98 %", (workers[0], 97.8), color=_RED, va="top")
     above.set_ylabel("GPU time rendering, %")
     above.set_ylim(min(90, 100 * min(each["utilisation"] for each in swept)) - 1, 101)
     below.plot(workers, [each["gateway_busy"] for each in swept], "o-", color=_BLUE)
@@ -107,7 +107,7 @@ def _costs(load: dict[str, Any]) -> Any:
             va="center",
         )
     axes.set_yticks(range(len(rows)), [name.replace("postgresql, ", "") for name, _ in rows[::-1]])
-    axes.set_xlabel("processor milliseconds for each shot: gateway (blue), PostgreSQL (green)")
+    axes.set_xlabel("processor ms a shot: gateway (blue), PostgreSQL (green)")
     axes.margins(x=0.15)
     return figure
 
@@ -140,7 +140,7 @@ def _fairness(virtual: dict[str, Any]) -> Any:
         right.barh(number, wait["p50"], color=_BLUE, height=0.5)
         right.plot([wait["p50"], wait["max"]], [number, number], color=_GREY)
     right.set_yticks(range(len(waits)), list(reversed(waits)))
-    right.set_xlabel("wait in the queue, s: median, and the longest")
+    right.set_xlabel("wait, s (line: the longest)")
     return figure
 
 
