@@ -1,7 +1,7 @@
 """What step caching changes and saves: nano's clips against the exact ones, on the CPU.
 
-    python -m benchmarks.bench_tiers examples/images/*.jpg
-    python -m benchmarks.bench_tiers examples/images/*.jpg --every 2,4
+    python -m benchmarks.bench_tiers examples/images/*.*g
+    python -m benchmarks.bench_tiers examples/images/*.*g --every 2,4
 
 --every says how many steps it is from one full step to the next, each its own row. Figures go to
 benchmarks/results/tiers-cpu.json, beside the rows that are there. nano is small and knows only how
