@@ -37,7 +37,9 @@ def draw(results: Path, images: Path) -> None:
     _save(_utilisation(virtual), images / "scaling-utilisation.svg")
     _save(_costs(load), images / "scaling-cost.svg")
     _save(_groups(store), images / "scaling-groups.svg")
-    _save(_fairness(virtual), images / "scaling-fairness.svg")
+    shared = _first(virtual, "5000 workers, ")
+    if shared is not None:
+        _save(_fairness(shared), images / "scaling-fairness.svg")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -131,8 +133,7 @@ def _groups(store: dict[str, Any]) -> Any:
     return figure
 
 
-def _fairness(virtual: dict[str, Any]) -> Any:
-    each = next(each for each in virtual.values() if "served" in each)
+def _fairness(each: dict[str, Any]) -> Any:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2))
     _shares(left, each)
     waits = each["queue_wait_s"]

@@ -19,6 +19,7 @@ Run = Callable[[], dict[str, Any]]
 WORKERS = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000)
 SHOTS = (100_000, 1_000_000)  # with several tenants
 CLIP_S = 10.0
+COMMIT_S = 0.005  # assumed: an fsync, and some ten round trips in a data centre
 CLIPS_EACH = 5  # of a worker, in a sweep
 TENANTS = {"a": 1.0, "b": 2.0, "c": 3.0}  # and their weights
 PRIORITIES = (0, 5)
@@ -61,6 +62,7 @@ def derive(load: dict[str, Any], store: dict[str, Any]) -> Costs:
         idle_gateway_s=message_s,
         cpu={kind: cpu for kind, (cpu, _) in lines.items()},
         wait={kind: wait for kind, (_, wait) in lines.items()},
+        commit_s=COMMIT_S,
     )
 
 
