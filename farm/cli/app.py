@@ -107,7 +107,6 @@ for _verbs in (
     submit,
     jobs,
     ladder,
-    leaving,
     history,
     changing,
     prune,

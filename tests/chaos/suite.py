@@ -206,7 +206,16 @@ def _page(done: list[dict[str, Any]]) -> str:
     for part in done:
         when = f"{part['date']}, commit {part['commit']}, {part['took_s'] / 60:.0f} min"
         about = f"`{part['command']}`, {when}"
-        lines += ["", f"## {part['name'].capitalize()}", "", about, "", "```", part["table"], "```"]
+        lines += [
+            "",
+            f"## {part['name'].capitalize()}",
+            "",
+            about,
+            "",
+            "```text",
+            part["table"],
+            "```",
+        ]
     return "\n".join(lines) + "\n"
 
 
