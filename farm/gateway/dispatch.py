@@ -107,7 +107,7 @@ class Dispatcher:
             await asyncio.sleep(_GATHER_S)  # their devices have work: they are served together
         alike: defaultdict[tuple[bool, frozenset[str]], list[Worker]] = defaultdict(list)
         for worker in self._free.values():
-            alike[bool(worker.leases), frozenset(worker.models)].append(worker)
+            alike[bool(worker.leases), worker.served].append(worker)
         for _, group in sorted(alike.items(), key=lambda item: item[0][0]):  # idle ones first
             await self._serve_alike(group)
 

@@ -186,7 +186,7 @@ class Workers:
     def staying(self) -> list[WorkerView]:
         """All but those that leave, with the models that they serve; from any thread."""
         return [
-            WorkerView(worker.id, frozenset(worker.models))
+            WorkerView(worker.id, worker.served)
             for worker in self
             if not (worker.leaving or worker.cordoned)
         ]

@@ -9,10 +9,12 @@ import grpc
 import pytest
 
 from farm.gateway.server import Gateway
+from farm.gateway.workers import Worker, Workers
 from farm.jobs.params import TINY
 from farm.render.fake import FakeRenderer
 from farm.render.receipt import Receipt, read_receipt
 from svdfarm.v1 import render_service_pb2 as pb
+from svdfarm.v1 import resources_pb2
 from svdfarm.v1.resources_pb2 import Job
 from svdfarm.v1.session_service_pb2 import GetDemandRequest
 from svdfarm.v1.session_service_pb2_grpc import SessionServiceStub
@@ -69,6 +71,12 @@ def test_a_worker_counts_once_for_its_model_and_the_model_is_the_default(
         shot.params.model = ""
         (made,) = caller.shots(caller.create(shot).name)
     assert (made.params.model, made.params.tier) == ("tiny", "exact")
+
+
+def test_a_worker_that_a_fast_shot_may_go_to_instead_is_known_by_its_tiers() -> None:
+    workers = Workers()
+    workers.join(Worker("other", resources_pb2.Worker(), models={"tiny": NEW.info}))
+    assert [view.models for view in workers.staying()] == [{"tiny", "tiny/fast"}]
 
 
 def test_an_unknown_tier_is_refused(caller: Caller) -> None:
