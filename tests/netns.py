@@ -72,10 +72,12 @@ def network(
         for number, name in enumerate(names, start=1)
     ]
     spaces = [switch, *(host._namespace for host in hosts)]
-    known = {host.name: [host.address] for host in hosts}
+    called = {host.name: [host.address, host.name] for host in hosts}
     for alias, named in (aliases or {}).items():
-        known[alias] = [address for name in named for address in known[name]]
-    lines = [f"{address} {name}" for name, found in known.items() for address in found]
+        for name in named:
+            called[name].append(alias)
+    # All names of an address in one line: c-ares, gRPC's resolver, takes its first line alone.
+    lines = [" ".join(words) for words in called.values()]
     with reaper(_END, *spaces):
         try:
             _build(switch, hosts, "\n".join(["127.0.0.1 localhost", *lines, ""]))
