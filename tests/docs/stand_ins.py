@@ -73,8 +73,8 @@ def python(arguments: Arguments) -> None:
     """Benchmarks and chaos run for minutes: there are such flags. All else runs."""
     match list(arguments):
         case ["-m", module, *rest] if module.startswith(("benchmarks", "tests.chaos")):
-            folder = ROOT / module.partition(".bench")[0].replace(".", "/")
-            sources = "".join(path.read_text() for path in folder.rglob("*.py"))
+            folder = "benchmarks" if module.startswith("benchmarks") else "tests/chaos"
+            sources = "".join(path.read_text() for path in (ROOT / folder).rglob("*.py"))
             for flag in rest:
                 if flag.startswith("--") and f'"{flag}"' not in sources:
                     raise Wrong(f"{module} has no {flag}")
