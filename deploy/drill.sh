@@ -29,7 +29,7 @@ made=$(run token create drill --scope operate --offline --data "$work/data" 2>"$
     cat "$work/log" >&2
     exit 1
 }
-run gateway --http "127.0.0.1:$((port + 1))" --data "$work/data" >"$work/ready" 2>"$work/log" &
+run gateway --http 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
 gateway=$!
 token=$made
 until grep -q '^ready' "$work/ready"; do

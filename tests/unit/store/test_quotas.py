@@ -144,11 +144,11 @@ def test_shots_of_a_tenant_without_gpu_time_wait_and_ask_for_no_worker(database:
     job = create(database, 3)
     made = claim(database, job, now_s=1000.0)
     assert waits(database, 1099.0) == ["a"]
-    assert database.submit(demand.queued_count, "tiny", 9, 1099.0).result() == 2
+    assert database.submit(demand.queued_count, ["tiny"], 9, 1099.0).result() == 2
     assert waits(database, 1100.0) == []  # what renders counts already
     succeed(database, made, 5, now_s=1200.0)
     assert waits(database, 1200.0) == []
-    assert database.submit(demand.queued_count, "tiny", 9, 1200.0).result() == 0
+    assert database.submit(demand.queued_count, ["tiny"], 9, 1200.0).result() == 0
     told = database.submit(quotas.gpu_notice, "a", 1200.0).result()
     assert told == "tenant a has used 200 s of GPUs within a day, and may use 100 s"
     more = Tenant("a", limits=Limits(max_gpu_s_per_day=300.0))
