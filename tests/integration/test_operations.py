@@ -109,6 +109,15 @@ def backed_up(path: Path, data: Path, backup: Path) -> bool:
     return (backup / path.relative_to(data)).exists()
 
 
+def drill(backup: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [DRILL, backup, FARM],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DRILL_PORT": str(free_port())},
+    )
+
+
 def test_a_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"
     with farm(tmp_path / "farm", data) as (_, client):
@@ -119,18 +128,13 @@ def test_a_backup_is_brought_up_to_date(tmp_path: Path) -> None:
         second = back_up(data, backup)
     assert f" {SHOTS + 1} of them new" in first  # with the image
     assert f" {SHOTS} of them new" in second
-    done = subprocess.run(
-        [DRILL, backup, FARM],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "DRILL_PORT": str(free_port())},
-    )
+    done = drill(backup)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"2 jobs, {2 * SHOTS} videos" in done.stdout
 
     (video,) = [p for p in backup.rglob("*.mp4") if job.name.removeprefix("jobs/") in str(p)][:1]
     video.write_bytes(video.read_bytes()[:-1] + b"?")
-    done = subprocess.run([DRILL, backup, FARM], capture_output=True, text=True)
+    done = drill(backup)
     assert done.returncode != 0
     assert "sha256" in done.stderr
 
