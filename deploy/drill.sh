@@ -2,7 +2,7 @@
 # Whether a backup is one: starts a gateway on a copy of it, beside the real farm, and reads every
 # video of every job back, whose SHA-256 the client compares with the database's.
 #
-#     deploy/drill.sh BACKUP [FARM]       FARM: the command, else `farm`; DRILL_PORT: 50151, and the next
+#     deploy/drill.sh BACKUP [FARM]       FARM: the command, else `farm`; DRILL_PORT: 50151
 set -eu
 backup=$1
 farm=${2:-farm}
@@ -19,17 +19,18 @@ end() {
 trap end EXIT
 
 # Without the real farm's settings: nothing here may reach its database, bucket or webhooks.
-run() {
-    env -i PATH="$PATH" HOME="$work" PYTHONPATH="${PYTHONPATH-}" FARM_ADDRESS="127.0.0.1:$port" \
+become() {
+    exec env -i PATH="$PATH" HOME="$work" PYTHONPATH="${PYTHONPATH-}" FARM_ADDRESS="127.0.0.1:$port" \
         FARM_TOKEN="${token-}" "$farm" "$@"
 }
+run() { (become "$@"); }
 
 cp -R "$backup" "$work/data"
 made=$(run token create drill --scope operate --offline --data "$work/data" 2>"$work/log") || {
     cat "$work/log" >&2
     exit 1
 }
-run gateway --http 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
+become gateway --http 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
 gateway=$!
 token=$made
 until grep -q '^ready' "$work/ready"; do

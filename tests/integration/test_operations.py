@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -110,12 +111,18 @@ def backed_up(path: Path, data: Path, backup: Path) -> bool:
 
 
 def drill(backup: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    """What a drill says; of its gateway nothing is left."""
+    port = free_port()
+    done = subprocess.run(
         [DRILL, backup, FARM],
         capture_output=True,
         text=True,
-        env={**os.environ, "DRILL_PORT": str(free_port())},
+        env={**os.environ, "DRILL_PORT": str(port)},
     )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+    return done
 
 
 def test_a_backup_is_brought_up_to_date(tmp_path: Path) -> None:
