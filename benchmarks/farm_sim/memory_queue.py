@@ -116,7 +116,7 @@ class MemoryQueue:
             )
             wait_s = self._now_s() - queued_s
             lease = Lease(key, 1, f"{key.job_id}-{key.number}")
-            made.append(Claim(lease, shot, MemoryProfile.AS_STARTED, wait_s))
+            made.append(Claim(lease, shot, MemoryProfile.AS_STARTED, wait_s, given["now_s"]))
         for number, queue in queues.items():
             _take(queue, taken[number])
         return made

@@ -24,6 +24,7 @@ from farm.gateway.claiming import claim_for
 from farm.gateway.dispatch import Dispatcher
 from farm.gateway.feed import Feed
 from farm.gateway.metrics import Metrics
+from farm.gateway.traces import Traces
 from farm.gateway.workers import SEND_AHEAD_AT, Worker, Workers
 from farm.jobs.params import SVD_XT, RenderParams, resolve
 from farm.store import leases
@@ -235,8 +236,9 @@ class VirtualFarm:
         self.database = _Database(self.queue, self.gateway, costs, self.seen)
         store = _Store(self.database, loop.time)
         self.workers, room = Workers(), cast(Room, _Room())
+        kept = cast(Store, store)
         self.dispatcher = Dispatcher(
-            cast(Store, store), self.workers, Feed(), room, math.inf, Metrics()
+            kept, self.workers, Feed(), room, math.inf, Metrics(), Traces(kept)
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._steady = False

@@ -105,6 +105,7 @@ class Dispatcher:
         await asyncio.sleep(self._images.pause_s)
         if all(worker.leases for worker in self._free.values()):
             await asyncio.sleep(_GATHER_S)  # their devices have work: they are served together
+            await asyncio.sleep(self._images.pause_s)  # one may have failed meanwhile
         alike: defaultdict[tuple[bool, frozenset[str]], list[Worker]] = defaultdict(list)
         for worker in self._free.values():
             alike[bool(worker.leases), worker.served].append(worker)
