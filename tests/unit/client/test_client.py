@@ -76,6 +76,7 @@ def test_the_farm_reports_every_setting_it_rendered_with(client: Client, photo: 
         fit="pad",
         codec="h264",
         crf=20,
+        tier="fast",
     )
 
     handle = client.submit(photo, params=given)
