@@ -11,7 +11,7 @@ from farm.web.videos.fields import FIELDS, read_params
 from svdfarm.v1 import resources_pb2 as pb
 
 SWEPT = ("seed", "motion_bucket_id", "noise_aug_strength")  # a list of values makes a sweep
-_PLAIN = ("model", "size", "num_frames", "num_inference_steps", "fps", "fit")
+_PLAIN = ("model", "size", "num_frames", "num_inference_steps", "fps", "fit", "tier")
 _SHOT_LIMIT = 200
 _VALUE = re.compile(r"[^\s,]+")
 

@@ -103,10 +103,12 @@ def test_a_wrong_form_comes_back_with_what_was_given(http: httpx2.Client, caller
 
 
 def test_a_sweep_is_every_combination_and_no_more_than_some() -> None:
-    swept = read_settings({"seed": "1, 5 7-9", "noise_aug_strength": "0.02,0.1", "fps": "8"})
+    swept = read_settings(
+        {"seed": "1, 5 7-9", "noise_aug_strength": "0.02,0.1", "fps": "8", "tier": "fast"}
+    )
     assert [(p.seed, p.noise_aug_strength) for p in swept[:3]] == [(1, 0.02), (1, 0.1), (5, 0.02)]
     assert len(swept) == 10
-    assert {p.fps for p in swept} == {8}
+    assert {(p.fps, p.tier) for p in swept} == {(8, "fast")}
     for seeds in ("1-201", "9-1", "1-99999999999"):
         with pytest.raises(Refused):
             read_settings({"seed": seeds})
