@@ -56,5 +56,5 @@ def written(lease: pb.Lease, video: Video) -> None:
     """A video was written and checked just now."""
     ended_s = time.time()
     about = {"svdfarm.video_bytes": video.size_bytes}
-    started_s = ended_s - video.durations_s["write"]
+    started_s = ended_s - video.durations_s.get("write", 0.0)
     tracing.tell(lease.traceparent, "write", started_s, ended_s, about)

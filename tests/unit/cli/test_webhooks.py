@@ -124,7 +124,9 @@ def test_how_far_a_message_is_in_words(
 def test_the_receiver_of_the_documents_takes_what_the_farm_sends_and_nothing_else(
     gateway: Gateway, command: Command, jobs_yaml: JobsYaml
 ) -> None:
-    (source,) = re.findall(r"(?ms)^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"))
+    (source,) = re.findall(
+        r"(?ms)^```python[^\n]*\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8")
+    )
     port = free_port()
     assert "8000" in source
     with subprocess.Popen(
