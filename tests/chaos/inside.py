@@ -26,7 +26,11 @@ from farm.store.bucket import BucketBlobs
 from farm.store.database import Database
 from farm.store.errors import StoreAway
 from farm.store.folder import FolderBlobs
-from farm.store.together import made_by, many_of
+
+try:
+    from farm.store import together as together_with
+except ImportError:  # an earlier farm of a rollout, which makes each change alone
+    together_with = None  # type: ignore[assignment]
 
 # What a gateway does to its store, by the function's name; `run` publishes images, and videos whose
 # file was there, `record` all others.
@@ -79,8 +83,10 @@ def install(folder: Path) -> None:
             return submit(self, fn, *args, **kwargs)
         reached(f"{name}:before")
         run = together.get(fn) or inside(fn, name)
-        if fn not in together and (many := many_of(fn)) is not None:
-            together[fn] = made_by(inside(many, name))(run)
+        if fn not in together and together_with is not None:
+            many = together_with.many_of(fn)
+            if many is not None:
+                together[fn] = together_with.made_by(inside(many, name))(run)
         done: Future[Any] = submit(self, run, *args, **kwargs)
         done.add_done_callback(lambda _: reached(f"{name}:after"))
         return done
