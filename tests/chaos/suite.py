@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import farm
-from tests.chaos.versions import OLDER, current
+from tests.chaos.versions import OLDER, current, why_no_history
 
 _ROOT = Path(__file__).parents[2]
 
@@ -38,6 +38,16 @@ class Part:
     module: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Which run it is, and when."""
+        set_to = (f"{name}={value}" for name, value in self.environment.items())
+        return {
+            "name": self.name,
+            "command": " ".join([*set_to, "python", "-m", self.module, *self.arguments]),
+            "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        }
 
 
 def _farm(name: str, counts: Mapping[str, int], *arguments: str, seed: int = 1) -> Part:
@@ -161,6 +171,10 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         print(f"{part.name}: was run {found['date']}", flush=True)
         return found
+    if _OLDER in part.arguments and (why := why_no_history()):
+        told = f"not staged here: {why}"
+        print(f"{part.name}: {told}\n", flush=True)
+        return {**part.told, "commit": current(), "took_s": 0, "code": 0, "table": told}
     print(f"{part.name}: runs", flush=True)
     started = time.monotonic()
     out = [] if part.module == "pytest" else [f"--out={path.with_suffix('.out')}"]
@@ -175,15 +189,7 @@ def _done(part: Part, folder: Path, *, again: bool) -> dict[str, Any]:
     told = re.sub(r"^\d{4}-\d\d-\d\d .*\n", "", run.stdout, flags=re.MULTILINE).strip()
     print(told, f"\n{part.name}: {time.monotonic() - started:.0f} s, code {run.returncode}\n")
     found = {
-        "name": part.name,
-        "command": " ".join(
-            [
-                *(f"{name}={value}" for name, value in part.environment.items()),
-                *("python", "-m", part.module),
-                *part.arguments,
-            ]
-        ),
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        **part.told,
         "commit": current(),
         "took_s": round(time.monotonic() - started),
         "code": run.returncode,

@@ -32,6 +32,16 @@ def check_out(commit: str, folder: Path) -> Path:
     return folder
 
 
+def why_no_history() -> str:
+    """Why this copy of the project has no earlier commits; empty where it has them."""
+    git = ["git", "-C", str(ROOT), "rev-parse", "--is-shallow-repository"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "this copy is no git repository"
+    return "this clone is shallow" if found.stdout.strip() == "true" else ""
+
+
 def current() -> str:
     """The commit of what is tried, with a plus where it has been changed since."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
