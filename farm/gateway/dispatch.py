@@ -69,7 +69,7 @@ class Dispatcher:
 
     def wake(self, worker: Worker | None = None) -> None:
         """Says that a shot was queued or, with `worker`, that it may be given one."""
-        if worker is not None:
+        if worker is not None and self._workers.get(worker.id) is worker:  # not of an older session
             self._free[worker.id] = worker
         self._wake.set()
 
@@ -222,7 +222,7 @@ class Dispatcher:
         count = len(self._workers)
         if count <= _MAY_TELL_ALL:
             return 0.0
-        return min(count / _PROGRESS_PER_S, _PROGRESS_INTERVAL_LIMIT_S)
+        return min(count / _PROGRESS_PER_S, _PROGRESS_INTERVAL_LIMIT_S, self._stall_s / 3)
 
     async def fail(
         self,

@@ -166,6 +166,7 @@ def _candidate(conn: Connection, row: Row[Any]) -> Candidate:
 # What shape and cost depend on: thousands of shots have the same.
 _OF_KIND = (
     "model",
+    "tier",
     "width_px",
     "height_px",
     "frame_count",

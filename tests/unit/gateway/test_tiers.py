@@ -13,6 +13,7 @@ from farm.gateway.workers import Worker, Workers
 from farm.jobs.params import TINY
 from farm.render.fake import FakeRenderer
 from farm.render.receipt import Receipt, read_receipt
+from farm.store import claims
 from svdfarm.v1 import render_service_pb2 as pb
 from svdfarm.v1 import resources_pb2
 from svdfarm.v1.resources_pb2 import Job
@@ -77,6 +78,12 @@ def test_a_worker_that_a_fast_shot_may_go_to_instead_is_known_by_its_tiers() -> 
     workers = Workers()
     workers.join(Worker("other", resources_pb2.Worker(), models={"tiny": NEW.info}))
     assert [view.models for view in workers.staying()] == [{"tiny", "tiny/fast"}]
+
+
+def test_a_queued_shot_has_the_shape_of_its_tier(gateway: Gateway, caller: Caller) -> None:
+    caller.create(caller.shot("fast", tier="fast"))
+    found = gateway._store.database.submit(claims.queue, ["tiny/fast"], 9, ["default"]).result()
+    assert [shot.candidate.shape.model for shot in found] == ["tiny/fast"]
 
 
 def test_an_unknown_tier_is_refused(caller: Caller) -> None:
