@@ -57,11 +57,15 @@ def submitting(name: str) -> Iterator[None]:
     if api is None:
         yield
         return
-    with _tracer(api).start_as_current_span(name, record_exception=False) as span:
+    # What an exception says may hold names of files: only its type is told.
+    with _tracer(api).start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False
+    ) as span:
         try:
             yield
         except Exception as error:
             span.set_attribute("error.type", type(error).__name__)
+            span.set_status(api.StatusCode.ERROR)
             raise
 
 
