@@ -104,5 +104,6 @@ class LimitedProtocol(H11Protocol):
 
 
 def _is_idle(connection: Any) -> bool:
-    """Whether no request of its caller's is under way."""
-    return connection.cycle is None or connection.cycle.response_complete
+    """Whether no request of its caller's is under way, and it is not closing already."""
+    at_rest = connection.cycle is None or connection.cycle.response_complete
+    return at_rest and not connection.transport.is_closing()
