@@ -48,7 +48,13 @@ class Thumbnails:
     async def _make(self, sha256: str, side_px: int) -> bytes:
         try:
             image = await self._store.blobs.read_whole(image_key(sha256))
-            return await asyncio.to_thread(make_thumbnail, image, side_px)
+            making = asyncio.ensure_future(asyncio.to_thread(make_thumbnail, image, side_px))
+            try:
+                return await asyncio.shield(making)
+            except asyncio.CancelledError:  # its place is free when its process has ended
+                await asyncio.wait([making])
+                making.exception()  # taken note of, and of no use to anybody
+                raise
         except (FileNotFoundError, ImageRejected) as error:
             raise NotFound("image", f"images/{sha256}") from error
 
