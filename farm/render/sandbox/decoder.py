@@ -67,7 +67,8 @@ def thumbnail(image: Image.Image, side_px: int) -> bytes:
     """A small one, as a JPEG; of one that is small already, its own size."""
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY, progressive=True)
+    # Pillow would take over what the upload's maker wrote beside the picture.
+    image.save(file, "JPEG", quality=_QUALITY, progressive=True, comment=b"")
     return file.getvalue()
 
 
