@@ -70,8 +70,10 @@ class Kernels:
         """Attention of (batch, head, position, width); the same shape."""
         layout = (*q.shape, *q.stride())
         if not torch.compiler.is_compiling() and layout not in self._chosen:
-            self._chosen[layout] = fastest(q, k, v, scale)
-            self._remember(layout)
+            kernel = fastest(q, k, v, scale)
+            if kernel is not None:  # else torch's own choice, and the next clip measures again
+                self._chosen[layout] = kernel
+                self._remember(layout)
         kernel = self._chosen.get(layout)
         if kernel is None:
             return scaled_dot_product_attention(q, k, v, scale=scale)
@@ -107,8 +109,11 @@ class Kernels:
                 partial.unlink(missing_ok=True)
 
 
-def fastest(q: Tensor, k: Tensor, v: Tensor, scale: float) -> SDPBackend:
-    """Of the kernels that take these and are right, the one that took the least time."""
+def fastest(q: Tensor, k: Tensor, v: Tensor, scale: float) -> SDPBackend | None:
+    """Of the kernels that take these and are right, the one that took the least time.
+
+    None where there was none, as when memory is short.
+    """
     taken: dict[SDPBackend, float] = {}
     for kernel in _KERNELS:
         score_count = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
@@ -119,7 +124,7 @@ def fastest(q: Tensor, k: Tensor, v: Tensor, scale: float) -> SDPBackend:
                 taken[kernel] = _seconds(kernel, q, k, v, scale)
         except RuntimeError:  # it is for other shapes, types or devices, or out of memory
             continue
-    return min(taken, key=taken.__getitem__, default=SDPBackend.MATH)
+    return min(taken, key=taken.__getitem__, default=None)
 
 
 def attend_by(kernel: SDPBackend, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
