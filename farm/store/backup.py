@@ -60,7 +60,9 @@ def _check(data: Path, to: Path) -> None:
         raise BackupRefused(f"{to} and {data} lie within each other: give another place")
     if (to / LOCK).exists():
         raise BackupRefused(f"{to} has been a gateway's data folder: give another place")
-    if not (to / DATABASE).exists() and to.is_dir() and any(to.iterdir()):
+    begun = {FILES, f"{DATABASE}.part"}  # what a first backup that was broken off leaves
+    there = {path.name for path in to.iterdir()} if to.is_dir() else set()
+    if DATABASE not in there and not there <= begun:
         raise BackupRefused(f"{to} is no backup and not empty: give another place")
     ours, theirs = (folder / FILES / FARM_ID for folder in (data, to))
     if theirs.exists() and not (ours.exists() and ours.read_bytes() == theirs.read_bytes()):
