@@ -46,7 +46,7 @@ class Videos:
 
     def app(self) -> Starlette:
         """To be mounted at /v1."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/videos", self.create, methods=["POST"]),
                 Route("/videos", self.list_page, methods=["GET"]),
@@ -57,6 +57,8 @@ class Videos:
             middleware=[Middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)],
             exception_handlers=dict.fromkeys(ENDINGS, _refuse) | {Exception: _fail},
         )
+        app.router.redirect_slashes = False  # it would tell the address behind a proxy
+        return app
 
     async def create(self, request: Request) -> Response:
         """Queues a clip."""
