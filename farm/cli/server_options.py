@@ -100,7 +100,7 @@ TrustedProxies = Annotated[
     typer.Option(
         "--trusted-proxies",
         metavar="ADDRESSES",
-        help="Reverse proxies whose X-Forwarded-For is believed, such as 127.0.0.1,10.0.0.0/8.  "
+        help="Reverse proxies whose X-Forwarded-For is believed, such as 127.0.0.1,10.0.0.5.  "
         "[FARM_TRUSTED_PROXIES; default: none]",
         show_default=False,
     ),
