@@ -32,7 +32,10 @@ def blobs(tmp_path: Path) -> Path:
 
 
 def keys(blobs: Path) -> set[str]:
-    return {str(path.relative_to(blobs)) for path in blobs.rglob("*") if path.is_file()} - {FARM_ID}
+    # os.walk passes over folders that go while it looks; rglob does not.
+    walked = ((Path(folder), names) for folder, _, names in os.walk(blobs))
+    found = {str((folder / name).relative_to(blobs)) for folder, names in walked for name in names}
+    return found - {FARM_ID}
 
 
 def age(gateway: Gateway, blobs: Path, age_s: float = GRACE_S + 60) -> None:
